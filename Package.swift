@@ -31,6 +31,19 @@ let package = Package(
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         room("Bytes", ["CLinux"]),
+        room("Rings"),
+        room("ChatModel", ["Bytes"]),
+        room("Wire", ["Bytes", "ChatModel", "CSimdjson", "CZlib"]),
+        room("Conversations", ["Bytes", "ChatModel"]),
+        room("Observability", ["Bytes", "ChatModel", "CLinux", .product(name: "Logging", package: "swift-log")]),
+        room("Stores", ["Bytes", "Rings", "ChatModel", "Reactor", "Observability", "CSQLite", "CLinux"]),
+        room("Engine", ["Bytes", "ChatModel"]),
+        room("Ingest", ["Bytes", "ChatModel", "Wire"]),
+        room("API", ["Bytes", "ChatModel", "Wire", "Identity", "Stores"], resources: [
+            .embedInCode("Web/index.html"), .embedInCode("Web/openapi.yaml"),
+        ]),
+        room("Identity", ["Bytes", "ChatModel", "Rings", "Wire", "Stores", "CCrypto", "CLinux"]),
+        room("Reactor", ["Bytes", "Rings", "CLinux"]),
 
     ],
     swiftLanguageModes: [.v6],

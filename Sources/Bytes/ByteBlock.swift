@@ -38,6 +38,8 @@
         }
     }
 
+    @inlinable public func equals(_ other: ByteBlock) -> Bool { self === other || bytes.equals(other.bytes) }
+
     /// The address, for the operation that lends these bytes to the kernel.
     @unsafe @inlinable public var address: UnsafeRawPointer { unsafe UnsafeRawPointer(base) }
 }

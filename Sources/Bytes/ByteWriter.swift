@@ -177,6 +177,8 @@ import CLinux
         append(0x22)
     }
 
+    @inlinable public func append(json block: ByteBlock) { append(json: block.bytes) }
+
     public func append(json string: String) {
         let copy = Array(string.utf8)
         unsafe append(json: copy.span.bytes)

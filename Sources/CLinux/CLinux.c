@@ -17,6 +17,8 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <poll.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -89,6 +91,17 @@ long cl_receive(int fd, void *buffer, size_t capacity) {
 }
 long cl_read_counter(int fd) { uint64_t v; ssize_t n = read(fd, &v, sizeof v); return n < 0 ? -errno : (long)v; }
 int cl_ring_bell(int fd) { uint64_t one = 1; return write(fd, &one, sizeof one) < 0 ? -errno : 0; }
+
+int cl_wait_readable(int fd, int milliseconds) {
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, milliseconds) > 0;
+}
+int cl_lock_file(const char *path) {
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) return -errno;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) { int e = errno; close(fd); return -e; }
+    return fd;
+}
 
 int cl_pin_self(int cpu) {
     cpu_set_t s; CPU_ZERO(&s); CPU_SET(cpu, &s);

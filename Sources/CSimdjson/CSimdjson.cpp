@@ -16,7 +16,7 @@ extern "C" int csj_parse(csj_parser *p, const void *bytes, size_t count, csj_doc
     auto error = p->parser.parse(static_cast<const uint8_t *>(bytes), count, false).get(root);
     if (error) return error;
     out->tape = p->parser.doc.tape.get();
-    out->tape_count = static_cast<size_t>(out->tape[0] & 0x00FFFFFFFFFFFFFFull);
+    out->tape_count = static_cast<size_t>(out->tape[0] & 0x00FFFFFFFFFFFFFFull) + 1;
     out->strings = p->parser.doc.string_buf.get();
     // Each string is written as 4 bytes of length, its bytes and a NUL, none longer than the input allows.
     out->strings_count = 5 * count / 3 + simdjson::SIMDJSON_PADDING;

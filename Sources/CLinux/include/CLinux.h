@@ -30,6 +30,10 @@ long cl_send_vector(int fd, const struct iovec *_Nonnull vectors, int count);
 long cl_receive(int fd, void *_Nonnull buffer, size_t capacity);
 long cl_read_counter(int fd);
 int cl_ring_bell(int fd);
+/// Blocks until the descriptor is readable; milliseconds < 0: for ever. 1 readable, 0 time is up.
+int cl_wait_readable(int fd, int milliseconds);
+/// Opens (or makes) the file and takes its exclusive lock. Returns the descriptor or -errno (EWOULDBLOCK: held).
+int cl_lock_file(const char *_Nonnull path);
 int cl_pin_self(int cpu);
 int cl_processor_count(void);
 void cl_name_self(const char *_Nonnull name);

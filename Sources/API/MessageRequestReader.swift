@@ -1,0 +1,200 @@
+// Reads a message, from the body of POST /api/v2/chat/message or from a socket's frame, into a submission.
+
+import Bytes
+import ChatModel
+import Identity
+import Wire
+
+/// Owner: one core. The parsed document of the request at hand is the parser's.
+public final class MessageRequestReader {
+    private let parser: JSONParser
+    private let contents: ContentReader
+    private let writer = ByteWriter(capacity: 1024)
+
+    public init(parser: JSONParser) {
+        self.parser = parser
+        contents = ContentReader(parser: parser)
+    }
+
+    /// What is around the message and not in it.
+    public struct Context {
+        public let origin: Origin
+        public let frameID: ByteBlock?
+        public let principal: Principal
+        public let tenant: Tenant
+        /// The Idempotency-Key header or the frame's id.
+        public let key: ByteBlock?
+        public let waitsForReply: Bool
+        public let nowNanoseconds: UInt64
+
+        public init(
+            origin: Origin, frameID: ByteBlock?, principal: Principal, tenant: Tenant, key: ByteBlock?,
+            waitsForReply: Bool, nowNanoseconds: UInt64
+        ) {
+            self.origin = origin
+            self.frameID = frameID
+            self.principal = principal
+            self.tenant = tenant
+            self.key = key
+            self.waitsForReply = waitsForReply
+            self.nowNanoseconds = nowNanoseconds
+        }
+    }
+
+    /// The document must have been parsed. Throws a problem: 403 for another's user_id, 422 for the rest.
+    public func read(_ context: Context) throws(Problem) -> Submission {
+        let root = JSONParser.root
+        guard parser.kind(root) == .object else {
+            throw .invalid("", "type", "The body must be an object.")
+        }
+        var faults = FaultList()
+        let user = userID(root, context, &faults)
+        if let user, !context.principal.may(.anyUser), !user.equals(context.principal.subject) {
+            throw Problem(.forbidden, "This token may only be used for its own user_id.")
+        }
+        let channel = channel(root, &faults)
+        let conversation = identifier(root, "conversation_id", .conversation, &faults)
+        let replyTo = identifier(root, "reply_to", .message, &faults)
+        let clientID = name(root, "client_message_id", Limits.clientMessageIDBytesMax, &faults)
+        _ = name(root, "device_id", Limits.deviceIDBytesMax, &faults)
+        let metadata = metadata(root, &faults)
+        var content: ReadContent?
+        if let node = parser.field(root, "content") {
+            content = contents.read(node, at: "/content", &faults)
+        } else {
+            faults.add("/content", "required", "content is needed.")
+        }
+        guard faults.isEmpty, let user, let content else { throw faults.problem }
+        return submission(
+            context, user, channel, conversation, replyTo, clientID, metadata, content)
+    }
+
+    private func submission(
+        _ context: Context, _ user: ByteBlock, _ channel: Channel, _ conversation: Identifier?,
+        _ replyTo: Identifier?, _ clientID: ByteBlock?, _ metadata: ByteBlock?, _ content: ReadContent
+    ) -> Submission {
+        let tenantName = context.tenant.name
+        let key = context.key ?? clientID
+        return Submission(
+            origin: context.origin, frameID: context.frameID, principal: context.principal,
+            user: UserKey(tenant: context.tenant.index, userID: user),
+            shardKey: conversation?.shardKey
+                ?? UserKey.shardKey(tenantName: tenantName.bytes, userID: user.bytes),
+            conversation: conversation, channel: channel, contentType: content.type, content: content.json,
+            text: content.text, clientMessageID: clientID ?? context.frameID,
+            idempotency: key.map { digest(tenantName, user, $0) },
+            fingerprint: key == nil
+                ? 0 : fingerprint(channel, conversation, replyTo, metadata, content.json),
+            replyTo: replyTo, metadata: metadata, waitsForReply: context.waitsForReply,
+            arrivedNanoseconds: context.nowNanoseconds)
+    }
+
+    private func userID(_ root: JSONNode, _ context: Context, _ faults: inout FaultList) -> ByteBlock? {
+        guard let node = parser.field(root, "user_id"), parser.kind(node) != .null else {
+            if !context.principal.may(.anyUser) || context.origin.isSocket { return context.principal.subject }
+            faults.add("/user_id", "required", "user_id is needed.")
+            return nil
+        }
+        return name(root, "user_id", Limits.userIDBytesMax, &faults)
+    }
+
+    private func channel(_ root: JSONNode, _ faults: inout FaultList) -> Channel {
+        guard let node = parser.field(root, "channel"), parser.kind(node) != .null else { return .web }
+        let parser = parser
+        guard parser.kind(node) == .string, let channel = Channel(parser.string(node)) else {
+            faults.add(
+                "/channel", "unknown_type",
+                "channel must be one of web, whatsapp, messenger, slack, teams, sms, voice, http.")
+            return .web
+        }
+        return channel
+    }
+
+    private func identifier(
+        _ root: JSONNode, _ field: StaticString, _ kind: IdentifierKind, _ faults: inout FaultList
+    ) -> Identifier? {
+        guard let node = parser.field(root, field), parser.kind(node) != .null else { return nil }
+        let parser = parser
+        guard parser.kind(node) == .string, let id = Identifier(parser.string(node), kind: kind) else {
+            faults.add("/\(field)", "format", "\(field) must be an id that starts with \(kind.prefix).")
+            return nil
+        }
+        return id
+    }
+
+    /// A name that clients choose: 1 to `bytesMax` bytes, no control characters.
+    private func name(
+        _ root: JSONNode, _ field: StaticString, _ bytesMax: Int, _ faults: inout FaultList
+    ) -> ByteBlock? {
+        guard let node = parser.field(root, field), parser.kind(node) != .null else { return nil }
+        let parser = parser
+        guard parser.kind(node) == .string else {
+            faults.add("/\(field)", "type", "\(field) must be a string.")
+            return nil
+        }
+        let text = parser.string(node)
+        guard Self.isName(text, bytesMax) else {
+            faults.add(
+                "/\(field)", "format", "\(field) must have 1 to \(bytesMax) bytes and no control characters.")
+            return nil
+        }
+        return ByteBlock(copying: text)
+    }
+
+    public static func isName(_ text: RawSpan, _ bytesMax: Int) -> Bool {
+        guard text.byteCount > 0, text.byteCount <= bytesMax else { return false }
+        for offset in 0..<text.byteCount where text.byte(at: offset) < 0x20 || text.byte(at: offset) == 0x7F {
+            return false
+        }
+        return true
+    }
+
+    private func metadata(_ root: JSONNode, _ faults: inout FaultList) -> ByteBlock? {
+        guard let node = parser.field(root, "metadata"), parser.kind(node) != .null else { return nil }
+        guard parser.kind(node) == .object else {
+            faults.add("/metadata", "type", "metadata must be an object.")
+            return nil
+        }
+        if parser.hasDuplicateKeys(node) {
+            faults.add("/metadata", "duplicate_key", "An object names a field twice.")
+            return nil
+        }
+        writer.removeAll()
+        parser.write(node, into: writer)
+        guard writer.count <= Limits.metadataBytesMax else {
+            faults.add("/metadata", "too_long", "metadata has more than \(Limits.metadataBytesMax) bytes of JSON.")
+            return nil
+        }
+        return writer.count == 2 ? nil : writer.block()
+    }
+
+    /// Keys are a user's own: the same key of two users names two messages.
+    private func digest(_ tenant: ByteBlock, _ user: ByteBlock, _ key: ByteBlock) -> Digest {
+        let writer = writer
+        writer.removeAll()
+        writer.append(tenant)
+        writer.append(0)
+        writer.append(user)
+        writer.append(0)
+        writer.append(key)
+        return Digests.digest(writer.bytes)
+    }
+
+    /// Of everything that makes a request the same request.
+    private func fingerprint(
+        _ channel: Channel, _ conversation: Identifier?, _ replyTo: Identifier?, _ metadata: ByteBlock?,
+        _ content: ByteBlock
+    ) -> UInt64 {
+        let writer = writer
+        writer.removeAll()
+        writer.append(channel.rawValue)
+        conversation?.write(into: writer)
+        writer.append(0)
+        replyTo?.write(into: writer)
+        writer.append(0)
+        if let metadata { writer.append(metadata) }
+        writer.append(0)
+        writer.append(content)
+        return writer.bytes.hash(seed: 0)
+    }
+}

@@ -1,0 +1,103 @@
+// Query parameters of the reading routes.
+
+import Bytes
+import ChatModel
+import Stores
+import Wire
+
+/// The parameters of a request's query, decoded one by one.
+public struct PageQuery {
+    public var limit = Limits.pageDefault
+    public var order: PageOrder?
+    public var cursor: ByteBlock?
+    public var afterSeq: UInt64?
+    public var beforeSeq: UInt64?
+    public var userID: ByteBlock?
+    public var status: ConversationStatus?
+    public var channel: Channel?
+
+    /// Unknown parameters are ignored; a known one with a value that is not allowed is a fault.
+    public init(_ bytes: RawSpan, _ query: ByteRange, scratch: ByteWriter) throws(Problem) {
+        var faults = FaultList()
+        var scanner = HTTPQueryScanner(query)
+        while let pair = scanner.next(bytes) {
+            scratch.removeAll()
+            guard percentDecode(bytes.part(pair.value), into: scratch, plus: .isSpace) else {
+                faults.add("?", "format", "The query holds a malformed percent-encoding.")
+                continue
+            }
+            read(bytes.part(pair.name), scratch.bytes, &faults)
+        }
+        guard faults.isEmpty else { throw faults.problem }
+    }
+
+    private mutating func read(_ name: RawSpan, _ value: RawSpan, _ faults: inout FaultList) {
+        if name.equals("limit") {
+            if let number = value.decimal(), number >= 1, number <= UInt64(Limits.pageMax) {
+                limit = Int(number)
+            } else {
+                faults.add("?limit", "range", "limit must be a whole number from 1 to \(Limits.pageMax).")
+            }
+        } else if name.equals("order") {
+            if value.equals("asc") { order = .ascending } else if value.equals("desc") { order = .descending } else {
+                faults.add("?order", "format", "order must be asc or desc.")
+            }
+        } else if name.equals("cursor") {
+            cursor = ByteBlock(copying: value)
+        } else if name.equals("after_seq") {
+            afterSeq = seq(value, "?after_seq", &faults)
+        } else if name.equals("before_seq") {
+            beforeSeq = seq(value, "?before_seq", &faults)
+        } else if name.equals("user_id") {
+            if MessageRequestReader.isName(value, Limits.userIDBytesMax) { userID = ByteBlock(copying: value) } else {
+                faults.add("?user_id", "format", "user_id must have 1 to \(Limits.userIDBytesMax) bytes.")
+            }
+        } else if name.equals("status") {
+            status = ConversationStatus(value)
+            if status == nil { faults.add("?status", "format", "status must be open, pending, snoozed or closed.") }
+        } else if name.equals("channel") {
+            channel = Channel(value)
+            if channel == nil { faults.add("?channel", "format", "This channel is not known.") }
+        }
+    }
+
+    private func seq(_ value: RawSpan, _ pointer: String, _ faults: inout FaultList) -> UInt64? {
+        if let number = value.decimal(), number <= UInt64(Int64.max) { return number }
+        faults.add(pointer, "format", "A seq is a whole number that is not negative.")
+        return nil
+    }
+
+    static let badCursor = Problem.invalid("?cursor", "format", "This cursor is not valid here.")
+
+    /// A cursor takes the place of `order`, `after_seq` and `before_seq`.
+    public func history(_ conversation: Identifier, _ scope: Scope, _ origin: Origin) throws(Problem) -> HistoryQuery {
+        var order = order ?? .ascending
+        var after = afterSeq
+        var before = beforeSeq
+        if let cursor {
+            guard let position = Cursor.seq(cursor.bytes) else { throw Self.badCursor }
+            order = position.order
+            if order == .ascending { after = max(after ?? 0, position.seq) } else {
+                before = min(before ?? .max, position.seq)
+            }
+        }
+        return HistoryQuery(
+            origin: origin, scope: scope, conversation: conversation, order: order, afterSeq: after,
+            beforeSeq: before, limit: limit)
+    }
+
+    /// Newest first unless told otherwise.
+    public func list(_ scope: Scope, _ origin: Origin) throws(Problem) -> ListQuery {
+        var order = order ?? .descending
+        var after: Identifier?
+        var before: Identifier?
+        if let cursor {
+            guard let position = Cursor.id(cursor.bytes) else { throw Self.badCursor }
+            order = position.order
+            if order == .ascending { after = position.id } else { before = position.id }
+        }
+        return ListQuery(
+            origin: origin, scope: scope, status: status, channel: channel, order: order, after: after,
+            before: before, limit: limit)
+    }
+}

@@ -1,0 +1,62 @@
+/// Every bound that is not configuration, in one place. Each has a counter for when it was hit.
+public enum Limits {
+    // Identity of things that clients name.
+    public static let userIDBytesMax = 128
+    public static let clientMessageIDBytesMax = 128
+    public static let deviceIDBytesMax = 128
+    public static let requestIDBytesMax = 128
+    public static let tokenBytesMax = 4096
+
+    // Content (contract section 3).
+    public static let textCharactersMax = 10_000
+    public static let captionCharactersMax = 1024
+    public static let urlBytesMax = 2048
+    public static let titleCharactersMax = 80
+    public static let shortTextCharactersMax = 256
+    public static let buttonsMax = 10
+    public static let quickRepliesMax = 13
+    public static let cardsMax = 10
+    public static let buttonsPerCardMax = 3
+    public static let listSectionsMax = 10
+    public static let listRowsMax = 10
+    public static let metadataBytesMax = 8192
+    public static let jsonDepthMax = 32
+
+    // Pages and replay.
+    public static let pageDefault = 50
+    public static let pageMax = 200
+    public static let replayEntriesMax = 1000
+    public static let replayBatch = 100
+
+    // One connection.
+    public static let pipelinedRequestsMax = 32
+    public static let socketMessagesInFlightMax = 64
+    public static let subscriptionsPerSocketMax = 256
+    public static let outboxBytesMax = 1 << 20
+    public static let echoOutboxBytesMax = 64 << 20
+    public static let echoMessageBytesMax = 16 << 20
+
+    // One core.
+    public static let connectionsPerShardMax = 262_144
+    public static let requestsInFlightPerShardMax = 16_384
+    public static let conversationsCachedPerShard = 65_536
+    public static let usersCachedPerShard = 65_536
+    public static let messagesWaitingPerConversationMax = 1024
+    public static let entriesPerCommitUnitMax = 128
+    public static let runsWaitingPerConversationMax = 32
+    public static let tokenCacheEntriesPerShard = 4096
+
+    // Rings, in elements; powers of two.
+    public static let meshRingCapacity = 4096
+    public static let storeRingCapacity = 4096
+
+    // Time.
+    public static let headTimeoutMilliseconds: UInt64 = 10_000
+    public static let bodyTimeoutMilliseconds: UInt64 = 30_000
+    public static let keepAliveTimeoutMilliseconds: UInt64 = 75_000
+    public static let authenticationTimeoutMilliseconds: UInt64 = 10_000
+    public static let heartbeatMilliseconds: UInt64 = 30_000
+    public static let closeTimeoutMilliseconds: UInt64 = 2_000
+    public static let streamFrameMilliseconds: UInt64 = 40
+    public static let streamFramesMax = 50
+}

@@ -1,0 +1,126 @@
+// What goes between the owner of a conversation and a message store, whatever the store is.
+
+import Bytes
+
+/// 128 bits of a SHA-256 digest: the scope and key of an idempotent request.
+public struct Digest: Hashable, Sendable, BitwiseCopyable {
+    public var high: UInt64
+    public var low: UInt64
+
+    @inlinable public init(high: UInt64, low: UInt64) {
+        self.high = high
+        self.low = low
+    }
+}
+
+/// One entry as it is stored: its encoded body and the columns that are searched by.
+public struct StoredEntry: Sendable {
+    public var id: Identifier
+    public var seq: UInt64
+    public var kind: EntryKind
+    public var isInbound: Bool
+    public var createdAtMilliseconds: UInt64
+    /// Set on messages that a client named; unique among all messages of the store.
+    public var idempotency: Digest?
+    /// Of the request that the key came with; another request under the same key is refused.
+    public var fingerprint: UInt64
+    /// The seq of the message that this entry answers; 0 for none.
+    public var answersSeq: UInt64
+    public var session: Identifier
+    /// The Message object of the public interface.
+    public var body: ByteBlock
+
+    public init(
+        id: Identifier, seq: UInt64, kind: EntryKind, isInbound: Bool, createdAtMilliseconds: UInt64,
+        idempotency: Digest?, fingerprint: UInt64, answersSeq: UInt64, session: Identifier, body: ByteBlock
+    ) {
+        self.id = id
+        self.seq = seq
+        self.kind = kind
+        self.isInbound = isInbound
+        self.createdAtMilliseconds = createdAtMilliseconds
+        self.idempotency = idempotency
+        self.fingerprint = fingerprint
+        self.answersSeq = answersSeq
+        self.session = session
+        self.body = body
+    }
+}
+
+/// What happens to a conversation's row together with its entries.
+public enum RowChange: Sendable { case none, insert, update }
+
+/// Entries of one conversation that become durable together or not at all. At most one unit of a
+/// conversation is on its way, so that their order holds.
+public final class CommitUnit: Sendable {
+    public let conversation: Conversation
+    public let rowChange: RowChange
+    public let entries: [StoredEntry]
+    public let submittedNanoseconds: UInt64
+
+    public init(
+        conversation: Conversation, rowChange: RowChange, entries: [StoredEntry], submittedNanoseconds: UInt64
+    ) {
+        self.conversation = conversation
+        self.rowChange = rowChange
+        self.entries = entries
+        self.submittedNanoseconds = submittedNanoseconds
+    }
+}
+
+/// A message that was found under an idempotency key, and the reply that it got.
+public final class StoredAnswer: Sendable {
+    public let conversation: Identifier
+    public let messageID: Identifier
+    public let seq: UInt64
+    public let fingerprint: UInt64
+    public let session: Identifier
+    public let message: ByteBlock
+    public let reply: ByteBlock?
+
+    public init(
+        conversation: Identifier, messageID: Identifier, seq: UInt64, fingerprint: UInt64, session: Identifier,
+        message: ByteBlock, reply: ByteBlock?
+    ) {
+        self.conversation = conversation
+        self.messageID = messageID
+        self.seq = seq
+        self.fingerprint = fingerprint
+        self.session = session
+        self.message = message
+        self.reply = reply
+    }
+}
+
+public enum CommitOutcome: Sendable {
+    case committed
+    /// The entry at this index has a key that is stored already; nothing of the unit was kept.
+    case duplicate(index: Int, StoredAnswer)
+    /// Another writer took a seq; nothing was kept. `lastSeq` is the log's head now.
+    case conflict(lastSeq: UInt64)
+    /// The store cannot write; nothing was kept.
+    case unavailable
+}
+
+public struct CommitResult: Sendable {
+    public let unit: CommitUnit
+    public let outcome: CommitOutcome
+
+    public init(unit: CommitUnit, outcome: CommitOutcome) {
+        self.unit = unit
+        self.outcome = outcome
+    }
+}
+
+/// What an owner reads before it can decide.
+public enum OwnerRead: Sendable {
+    /// The user's conversations that are not closed, newest first, at most one per channel.
+    case user(UserKey)
+    case conversation(Identifier)
+}
+
+public enum OwnerReadResult: Sendable {
+    case user(UserKey, [Conversation])
+    case conversation(Identifier, Conversation?)
+    case unavailable(OwnerRead)
+}

@@ -1,0 +1,152 @@
+import Bytes
+
+/// Where an answer goes: a connection of a core, and there an HTTP exchange or a socket's frame.
+public struct Origin: Sendable, Equatable {
+    public var core: UInt8
+    public var isSocket: Bool
+    public var token: Token
+    /// Which request of the connection, counted from its start. Unused for sockets.
+    public var ordinal: UInt32
+
+    public init(core: UInt8, isSocket: Bool, token: Token, ordinal: UInt32) {
+        self.core = core
+        self.isSocket = isSocket
+        self.token = token
+        self.ordinal = ordinal
+    }
+}
+
+/// A message on its way to the owner of its conversation: validated, with its sender's rights.
+public final class Submission: Sendable {
+    public let origin: Origin
+    /// The client's id of the frame, for a socket.
+    public let frameID: ByteBlock?
+    public let principal: Principal
+    public let user: UserKey
+    public let shardKey: UInt16
+    public let conversation: Identifier?
+    public let channel: Channel
+    public let contentType: ContentType
+    /// Canonical JSON of the content object.
+    public let content: ByteBlock
+    /// What the engine reads: the text, or a pressed reply's title.
+    public let text: ByteBlock
+    public let clientMessageID: ByteBlock?
+    public let idempotency: Digest?
+    public let fingerprint: UInt64
+    public let replyTo: Identifier?
+    public let metadata: ByteBlock?
+    /// False with `Prefer: respond-async` and for sockets: answered as soon as the message is stored.
+    public let waitsForReply: Bool
+    public let arrivedNanoseconds: UInt64
+
+    public init(
+        origin: Origin, frameID: ByteBlock?, principal: Principal, user: UserKey, shardKey: UInt16,
+        conversation: Identifier?, channel: Channel, contentType: ContentType, content: ByteBlock, text: ByteBlock,
+        clientMessageID: ByteBlock?, idempotency: Digest?, fingerprint: UInt64, replyTo: Identifier?,
+        metadata: ByteBlock?, waitsForReply: Bool, arrivedNanoseconds: UInt64
+    ) {
+        self.origin = origin
+        self.frameID = frameID
+        self.principal = principal
+        self.user = user
+        self.shardKey = shardKey
+        self.conversation = conversation
+        self.channel = channel
+        self.contentType = contentType
+        self.content = content
+        self.text = text
+        self.clientMessageID = clientMessageID
+        self.idempotency = idempotency
+        self.fingerprint = fingerprint
+        self.replyTo = replyTo
+        self.metadata = metadata
+        self.waitsForReply = waitsForReply
+        self.arrivedNanoseconds = arrivedNanoseconds
+    }
+}
+
+/// What an owner answers to a connection.
+public struct Answer: Sendable {
+    public enum Result: Sendable {
+        /// `body` is the JSON of an HTTP answer or of a socket's frame. `follow` subscribes a socket to the
+        /// conversation from the entry behind `seq` on.
+        case success(status: Int, body: ByteBlock, isReplay: Bool, follow: Follow?)
+        case failure(Problem)
+    }
+
+    /// A socket that has been let into a conversation, and the head of its log then.
+    public struct Follow: Sendable {
+        public let conversation: Identifier
+        public let seq: UInt64
+
+        public init(conversation: Identifier, seq: UInt64) {
+            self.conversation = conversation
+            self.seq = seq
+        }
+    }
+
+    public let origin: Origin
+    public let frameID: ByteBlock?
+    public let result: Result
+
+    public init(origin: Origin, frameID: ByteBlock?, result: Result) {
+        self.origin = origin
+        self.frameID = frameID
+        self.result = result
+    }
+}
+
+/// A frame for everybody on a core who follows the conversation or is its user.
+public struct Delivery: Sendable {
+    public let conversation: Identifier
+    public let user: UserKey
+    /// The entry's place in the log; 0 for frames that are not part of it (typing, runs).
+    public let seq: UInt64
+    public let payload: ByteBlock
+    /// The socket that caused it and does not want it back.
+    public let except: Origin?
+
+    public init(conversation: Identifier, user: UserKey, seq: UInt64, payload: ByteBlock, except: Origin?) {
+        self.conversation = conversation
+        self.user = user
+        self.seq = seq
+        self.payload = payload
+        self.except = except
+    }
+}
+
+/// What a core asks of the owner of a conversation or of a user.
+public enum OwnerRequest: Sendable {
+    case submit(Submission)
+    case subscribe(Origin, frameID: ByteBlock?, Principal, Identifier)
+    /// No socket of this core follows the conversation any more.
+    case forget(core: UInt8, Identifier)
+    /// The first socket of this user has come to, or the last has gone from, this core.
+    case attach(core: UInt8, UserKey)
+    case detach(core: UInt8, UserKey)
+    case typing(Origin, frameID: ByteBlock?, Principal, Identifier, isStart: Bool)
+    case cancel(Origin, frameID: ByteBlock?, Principal, run: Identifier)
+}
+
+/// What an engine says to a message.
+public struct EngineReply: Sendable {
+    /// The content object as canonical JSON.
+    public let content: ByteBlock
+    /// Its plain text, streamed while the run goes on.
+    public let text: ByteBlock
+    /// A human is to take over.
+    public let handsOff: Bool
+
+    public init(content: ByteBlock, text: ByteBlock, handsOff: Bool) {
+        self.content = content
+        self.text = text
+        self.handsOff = handsOff
+    }
+}
+
+/// An engine that knows its answer at once, without waiting for anything.
+public protocol ReplyEngine: AnyObject {
+    /// nil: nothing to say.
+    func reply(to text: ByteBlock, contentType: ContentType) -> EngineReply?
+}

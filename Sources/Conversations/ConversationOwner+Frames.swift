@@ -1,0 +1,154 @@
+// What owners say to clients: answers, acknowledgements, entries, runs, typing.
+
+import Bytes
+import ChatModel
+
+extension ConversationOwner {
+    /// The cores with sockets that follow the conversation or belong to its user.
+    func audience(of state: ConversationState) -> UInt64 {
+        state.followers | (users[state.user]?.devices ?? 0)
+    }
+
+    // MARK: Answers
+
+    func answer(
+        _ waiter: Waiter, reply: ByteBlock?, status: StaticString, isReplay: Bool = false
+    ) {
+        let submission = waiter.submission
+        if submission.origin.isSocket { return acknowledge(submission, waiter, isDuplicate: isReplay) }
+        encoder.removeAll()
+        encoder.append("{\"status\":\"")
+        encoder.append(status)
+        encoder.append("\",\"message\":")
+        encoder.append(waiter.message)
+        if let reply {
+            encoder.append(",\"reply\":")
+            encoder.append(reply)
+        }
+        encoder.append(",\"conversation_id\":\"")
+        waiter.conversation.write(.conversation, into: encoder)
+        encoder.append("\",\"session_id\":\"")
+        waiter.session.write(.session, into: encoder)
+        encoder.append("\"}")
+        actions.append(
+            .answer(
+                Answer(
+                    origin: submission.origin, frameID: nil,
+                    result: .success(
+                        status: reply == nil ? 202 : 200, body: encoder.block(), isReplay: isReplay, follow: nil))))
+    }
+
+    /// `submission` is the waiter's own, or a later one with the same key.
+    func acknowledge(_ submission: Submission, _ waiter: Waiter, isDuplicate: Bool) {
+        let id = waiter.conversation
+        encoder.removeAll()
+        encoder.append("{\"type\":\"ack\",\"id\":")
+        if let frameID = submission.frameID { encoder.append(json: frameID) } else { encoder.append("null") }
+        encoder.append(",\"message_id\":\"")
+        waiter.messageID.write(.message, into: encoder)
+        encoder.append("\",\"conversation_id\":\"")
+        id.write(.conversation, into: encoder)
+        encoder.append("\",\"seq\":")
+        encoder.append(decimal: waiter.seq)
+        encoder.append(isDuplicate ? ",\"duplicate\":true}" : ",\"duplicate\":false}")
+        // The sender follows the conversation from here on; a duplicate finds the log's head instead.
+        let head = isDuplicate ? (conversations[id]?.storedSeq ?? waiter.seq) : waiter.seq - 1
+        if isDuplicate, let state = conversations[id] { state.followers |= 1 << UInt64(submission.origin.core) }
+        let follow = isDuplicate && conversations[id] == nil ? nil : Answer.Follow(conversation: id, seq: head)
+        actions.append(
+            .answer(
+                Answer(
+                    origin: submission.origin, frameID: submission.frameID,
+                    result: .success(
+                        status: 200, body: encoder.block(), isReplay: isDuplicate, follow: follow))))
+    }
+
+    // MARK: Frames
+
+    func announce(_ unit: CommitUnit, _ entries: Range<Int>, _ state: ConversationState, _ cores: UInt64) {
+        guard cores != 0 else { return }
+        for index in entries {
+            let entry = unit.entries[index]
+            encoder.removeAll()
+            encoder.append("{\"type\":\"message\",\"conversation_id\":\"")
+            state.row.id.write(.conversation, into: encoder)
+            encoder.append("\",\"message\":")
+            encoder.append(entry.body)
+            encoder.append(0x7D)
+            deliver(encoder.block(), seq: entry.seq, state, cores, except: nil)
+        }
+    }
+
+    func deliver(
+        _ payload: ByteBlock, seq: UInt64, _ state: ConversationState, _ cores: UInt64, except: Origin?
+    ) {
+        guard cores != 0 else { return }
+        actions.append(
+            .deliver(
+                Delivery(
+                    conversation: state.row.id, user: state.user, seq: seq, payload: payload, except: except),
+                cores: cores))
+    }
+
+    /// `{"type":"run",…}`; `text` for a delta, `reason` for the end.
+    func runFrame(
+        _ run: Identifier, _ state: ConversationState, _ name: StaticString, index: UInt64? = nil,
+        text: ByteBlock? = nil, range: Range<Int>? = nil, reason: StaticString? = nil
+    ) -> ByteBlock {
+        encoder.removeAll()
+        encoder.append("{\"type\":\"run\",\"conversation_id\":\"")
+        state.row.id.write(.conversation, into: encoder)
+        encoder.append("\",\"run_id\":\"")
+        run.write(.run, into: encoder)
+        encoder.append("\",\"state\":\"")
+        encoder.append(name)
+        encoder.append(0x22)
+        if let index {
+            encoder.append(",\"index\":")
+            encoder.append(decimal: index)
+        }
+        if let text, let range {
+            encoder.append(",\"text\":")
+            encoder.append(json: text.bytes.extracting(range))
+        }
+        if let reason {
+            encoder.append(",\"reason\":\"")
+            encoder.append(reason)
+            encoder.append(0x22)
+        }
+        encoder.append(0x7D)
+        return encoder.block()
+    }
+
+    // MARK: Following and typing
+
+    func subscribe(
+        _ state: ConversationState, _ origin: Origin, _ frameID: ByteBlock?, _ principal: Principal
+    ) {
+        guard mayAccess(principal, state) else { return fail(origin, frameID, Self.unknownConversation) }
+        state.followers |= 1 << UInt64(origin.core)
+        actions.append(
+            .answer(
+                Answer(
+                    origin: origin, frameID: frameID,
+                    result: .success(
+                        status: 200, body: Self.nothing, isReplay: false,
+                        follow: Answer.Follow(conversation: state.row.id, seq: state.storedSeq)))))
+    }
+
+    static let nothing = ByteBlock("")
+
+    func typing(
+        _ state: ConversationState, _ origin: Origin, _ frameID: ByteBlock?, _ principal: Principal, isStart: Bool
+    ) {
+        guard mayAccess(principal, state) else { return fail(origin, frameID, Self.unknownConversation) }
+        let isAgent = !principal.subject.equals(state.row.userID)
+        encoder.removeAll()
+        encoder.append("{\"type\":\"typing\",\"conversation_id\":\"")
+        state.row.id.write(.conversation, into: encoder)
+        encoder.append(isAgent ? "\",\"sender\":{\"type\":\"agent\",\"id\":" : "\",\"sender\":{\"type\":\"user\",\"id\":")
+        encoder.append(json: principal.subject)
+        encoder.append(isStart ? "},\"state\":\"start\"}" : "},\"state\":\"stop\"}")
+        deliver(encoder.block(), seq: 0, state, audience(of: state), except: origin)
+    }
+}

@@ -1,0 +1,385 @@
+// From a message to a unit for the store, and from the unit's outcome to answers and frames.
+
+import Bytes
+import ChatModel
+
+extension ConversationOwner {
+    // MARK: Coming in
+
+    func submit(_ submission: Submission) {
+        if let key = submission.idempotency, keysInProgress[key] != nil {
+            if submission.origin.isSocket {
+                repeatedOrigins[key, default: []].append(submission)
+            } else {
+                fail(submission.origin, submission.frameID, Problem(
+                    .conflict, "A request with this idempotency key is still in progress.", retryAfterSeconds: 1))
+            }
+            return
+        }
+        if let id = submission.conversation {
+            guard let state = loaded(id, for: .submit(submission)) else { return }
+            let sameUser = submission.user == state.user
+            guard mayAccess(submission.principal, state), sameUser else {
+                return fail(submission.origin, submission.frameID, Self.unknownConversation)
+            }
+            return enqueue(submission, in: state)
+        }
+        let user = userState(submission.user)
+        guard user.isLoaded else {
+            if user.waiting.isEmpty { actions.append(.read(.user(submission.user))) }
+            user.waiting.append(submission)
+            return
+        }
+        if let id = user.open[Int(submission.channel.rawValue)] {
+            guard let state = loaded(id, for: .submit(submission)) else { return }
+            return enqueue(submission, in: state)
+        }
+        enqueue(submission, in: create(for: submission, user))
+    }
+
+    private func create(for submission: Submission, _ user: UserState) -> ConversationState {
+        let id = identifiers.next(milliseconds: nowMilliseconds, shardKey: submission.shardKey)
+        let row = Conversation(
+            id: id, tenant: submission.user.tenant, userID: submission.user.userID, channel: submission.channel,
+            createdAtMilliseconds: nowMilliseconds, updatedAtMilliseconds: nowMilliseconds)
+        let state = ConversationState(row: row, isStored: false)
+        hold(state)
+        user.open[Int(submission.channel.rawValue)] = id
+        return state
+    }
+
+    private func enqueue(_ submission: Submission, in state: ConversationState) {
+        guard state.waiting.count < Limits.messagesWaitingPerConversationMax else {
+            counters.refusedFull += 1
+            return fail(submission.origin, submission.frameID, Problem(
+                .temporarilyUnavailable, "Too many messages of this conversation wait to be stored.",
+                retryAfterSeconds: 1))
+        }
+        if let key = submission.idempotency { keysInProgress[key] = state.row.id }
+        state.waiting.append(.message(submission))
+        pump(state)
+    }
+
+    func enqueue(_ run: Run, in state: ConversationState) {
+        state.waiting.append(.reply(run))
+        pump(state)
+    }
+
+    // MARK: Building a unit
+
+    /// Sends the next unit off, if none is on its way and something waits.
+    func pump(_ state: ConversationState) {
+        guard state.inFlight == nil, !state.isBuilding, !state.waiting.isEmpty else { return }
+        state.isBuilding = true
+        var builder = UnitBuilder(row: state.row, wasStored: state.isStored)
+        var taken = 0
+        var fenced: [Run] = []
+        while taken < state.waiting.count, builder.entries.count < Limits.entriesPerCommitUnitMax {
+            let item = state.waiting[taken]
+            taken += 1
+            switch item {
+            case .message(let submission): place(submission, item, in: state, &builder)
+            case .reply(let run):
+                if !place(run, item, in: state, &builder) { fenced.append(run) }
+            }
+        }
+        state.waiting.removeFirst(taken)
+        if !builder.entries.isEmpty { send(builder, for: state) }
+        state.isBuilding = false
+        for run in fenced { finish(run, in: state, reason: "superseded", reply: nil) }
+        if state.inFlight == nil { pump(state) }
+    }
+
+    private func send(_ builder: UnitBuilder, for state: ConversationState) {
+        state.row = builder.row
+        state.row.updatedAtMilliseconds = nowMilliseconds
+        let unit = CommitUnit(
+            conversation: state.row, rowChange: builder.change, entries: builder.entries,
+            submittedNanoseconds: nowNanoseconds)
+        state.inFlight = InFlight(unit: unit, items: builder.placed)
+        state.assertInvariant()
+        actions.append(.commit(unit))
+    }
+
+    private func place(
+        _ submission: Submission, _ item: PendingItem, in state: ConversationState, _ builder: inout UnitBuilder
+    ) {
+        let session = session(of: submission.user, shardKey: submission.shardKey)
+        let first = builder.entries.count
+        let before = builder.row.handler
+        let id = identifiers.next(milliseconds: nowMilliseconds, shardKey: submission.shardKey)
+        let message = Entry(
+            id: id, conversation: state.row.id, seq: builder.nextSeq, kind: .message, isInbound: true,
+            senderType: .user, senderID: submission.user.userID, channel: submission.channel,
+            content: submission.content, replyTo: submission.replyTo,
+            clientMessageID: submission.clientMessageID, metadata: submission.metadata,
+            createdAtMilliseconds: nowMilliseconds)
+        let seq = builder.nextSeq
+        builder.append(
+            message, encode(message), answersSeq: 0, session: session, idempotency: submission.idempotency,
+            fingerprint: submission.fingerprint)
+        var placed = PlacedItem(item: item, firstEntry: first, replyEntry: nil, entryCount: 1, handlerBefore: before)
+        if repliesAtOnce(submission, state, before),
+            let reply = engine.reply(to: submission.text, contentType: submission.contentType)
+        {
+            placed.replyEntry = builder.entries.count
+            append(reply, answering: seq, messageID: id, submission.channel, submission.shardKey, session, &builder)
+        }
+        placed.entryCount = builder.entries.count - first
+        builder.placed.append(placed)
+    }
+
+    /// A bot answers together with the message when somebody waits for just that and no run is before it.
+    private func repliesAtOnce(_ submission: Submission, _ state: ConversationState, _ handler: Handler) -> Bool {
+        submission.waitsForReply && handler.type == .bot && state.run == nil && state.wantedRuns.isEmpty
+    }
+
+    private func place(
+        _ run: Run, _ item: PendingItem, in state: ConversationState, _ builder: inout UnitBuilder
+    ) -> Bool {
+        let first = builder.entries.count
+        let before = builder.row.handler
+        guard run.handlerToken == before.token, let last = run.request.waiters.last else {
+            // Somebody else took over while this reply was made: it never lands.
+            counters.fencedReplies += 1
+            return false
+        }
+        append(
+            run.reply, answering: last.seq, messageID: last.messageID, last.submission.channel,
+            last.submission.shardKey, last.session, &builder)
+        builder.placed.append(
+            PlacedItem(
+                item: item, firstEntry: first, replyEntry: first, entryCount: builder.entries.count - first,
+                handlerBefore: before))
+        return true
+    }
+
+    /// The reply's entry and, when it hands the conversation off, the handler's.
+    private func append(
+        _ reply: EngineReply, answering seq: UInt64, messageID: Identifier, _ channel: Channel, _ shardKey: UInt16,
+        _ session: Identifier, _ builder: inout UnitBuilder
+    ) {
+        let entry = Entry(
+            id: identifiers.next(milliseconds: nowMilliseconds, shardKey: shardKey),
+            conversation: builder.row.id, seq: builder.nextSeq, kind: .message, isInbound: false, senderType: .bot,
+            senderID: Self.botID, channel: channel, content: reply.content, replyTo: messageID,
+            createdAtMilliseconds: nowMilliseconds)
+        builder.append(entry, encode(entry), answersSeq: seq, session: session)
+        guard reply.handsOff else { return }
+        builder.handOff(to: .human)
+        let change = Entry(
+            id: identifiers.next(milliseconds: nowMilliseconds, shardKey: shardKey),
+            conversation: builder.row.id, seq: builder.nextSeq, kind: .handler, isInbound: false,
+            senderType: .system, senderID: Self.systemID, channel: channel,
+            content: handlerContent(builder.row.handler), createdAtMilliseconds: nowMilliseconds)
+        builder.append(change, encode(change), answersSeq: 0, session: session)
+    }
+
+    static let botID = ByteBlock("builtin")
+    static let systemID = ByteBlock("system")
+
+    private func handlerContent(_ handler: Handler) -> ByteBlock {
+        encoder.removeAll()
+        encoder.append("{\"type\":\"event\",\"name\":\"handler\",\"data\":{\"type\":\"")
+        encoder.append(handler.type == .bot ? "bot" : "human")
+        encoder.append("\",\"token\":")
+        encoder.append(decimal: handler.token)
+        encoder.append("}}")
+        return encoder.block()
+    }
+
+    func encode(_ entry: Entry) -> ByteBlock {
+        encoder.removeAll()
+        entry.write(into: encoder)
+        return encoder.block()
+    }
+
+    /// The user's session: a new one when the last was not used for its time to live.
+    private func session(of key: UserKey, shardKey: UInt16) -> Identifier {
+        let user = userState(key)
+        let idle = nowMilliseconds &- user.sessionSeenMilliseconds
+        user.sessionSeenMilliseconds = nowMilliseconds
+        if let session = user.session, idle <= sessionTimeToLiveMilliseconds { return session }
+        let session = identifiers.next(milliseconds: nowMilliseconds, shardKey: shardKey)
+        user.session = session
+        return session
+    }
+
+    // MARK: The outcome
+
+    public func didCommit(_ result: CommitResult) {
+        guard let state = conversations[result.unit.conversation.id], let flight = state.inFlight,
+            flight.unit === result.unit
+        else { preconditionFailure("an outcome belongs to the unit that is on its way") }
+        state.inFlight = nil
+        switch result.outcome {
+        case .committed: committed(flight, state)
+        case .duplicate(let index, let answer): foundDuplicate(flight, state, at: index, answer)
+        case .conflict(let lastSeq):
+            counters.conflicts += 1
+            restore(flight, state, lastSeq: lastSeq)
+            state.waiting.insert(contentsOf: flight.items.map(\.item), at: 0)
+        case .unavailable: failed(flight, state)
+        }
+        pump(state)
+    }
+
+    private func restore(_ flight: InFlight, _ state: ConversationState, lastSeq: UInt64) {
+        state.row.lastSeq = lastSeq
+        if let first = flight.items.first { state.row.handler = first.handlerBefore }
+    }
+
+    private func committed(_ flight: InFlight, _ state: ConversationState) {
+        state.isStored = true
+        let cores = audience(of: state)
+        for placed in flight.items {
+            switch placed.item {
+            case .message(let submission): stored(submission, placed, flight.unit, state, cores)
+            case .reply(let run):
+                announce(flight.unit, placed.firstEntry..<placed.firstEntry + placed.entryCount, state, cores)
+                finish(run, in: state, reason: "completed", reply: flight.unit.entries[placed.firstEntry].body)
+            }
+        }
+    }
+
+    private func stored(
+        _ submission: Submission, _ placed: PlacedItem, _ unit: CommitUnit, _ state: ConversationState,
+        _ cores: UInt64
+    ) {
+        let entry = unit.entries[placed.firstEntry]
+        let waiter = Waiter(
+            submission: submission, conversation: state.row.id, messageID: entry.id, seq: entry.seq,
+            message: entry.body, session: entry.session)
+        settleKey(of: submission, waiter)
+        let entries = placed.firstEntry..<placed.firstEntry + placed.entryCount
+        if let reply = placed.replyEntry {
+            answer(waiter, reply: unit.entries[reply].body, status: "answered")
+            announceInstantRun(unit, entries, submission, state, cores)
+            return
+        }
+        let runFollows = state.row.handler.type == .bot && placed.handlerBefore.type == .bot
+        if !(runFollows && submission.waitsForReply) { answer(waiter, reply: nil, status: "accepted") }
+        if submission.origin.isSocket { state.followers |= 1 << UInt64(submission.origin.core) }
+        announce(unit, entries, state, audience(of: state))
+        if runFollows { want(RunRequest(waiters: [waiter]), in: state) }
+    }
+
+    /// Ends the time in which a key is in progress, and answers sockets that repeated it meanwhile.
+    private func settleKey(of submission: Submission, _ waiter: Waiter) {
+        guard let key = submission.idempotency else { return }
+        keysInProgress[key] = nil
+        for repeated in repeatedOrigins.removeValue(forKey: key) ?? [] {
+            if repeated.fingerprint == submission.fingerprint {
+                acknowledge(repeated, waiter, isDuplicate: true)
+            } else {
+                fail(repeated.origin, repeated.frameID, Self.idempotencyMismatch)
+            }
+        }
+    }
+
+    static let idempotencyMismatch = Problem(
+        .idempotencyMismatch, "This idempotency key was used for another request.")
+
+    private func foundDuplicate(
+        _ flight: InFlight, _ state: ConversationState, at index: Int, _ found: StoredAnswer
+    ) {
+        restore(flight, state, lastSeq: flight.unit.entries[0].seq - 1)
+        var again: [PendingItem] = []
+        for placed in flight.items {
+            if placed.firstEntry == index, case .message(let submission) = placed.item {
+                replay(submission, found, state)
+            } else {
+                again.append(placed.item)
+            }
+        }
+        state.waiting.insert(contentsOf: again, at: 0)
+        dropIfNeverStored(state)
+    }
+
+    private func replay(_ submission: Submission, _ found: StoredAnswer, _ state: ConversationState) {
+        counters.duplicates += 1
+        let original = Waiter(
+            submission: submission, conversation: found.conversation, messageID: found.messageID, seq: found.seq,
+            message: found.message, session: found.session)
+        if let key = submission.idempotency { keysInProgress[key] = nil }
+        let repeated = submission.idempotency.flatMap { repeatedOrigins.removeValue(forKey: $0) } ?? []
+        for origin in [submission] + repeated {
+            guard found.fingerprint == origin.fingerprint else {
+                fail(origin.origin, origin.frameID, Self.idempotencyMismatch)
+                continue
+            }
+            if origin.origin.isSocket {
+                acknowledge(origin, original, isDuplicate: true)
+            } else {
+                answer(
+                    original, reply: found.reply, status: found.reply == nil ? "accepted" : "answered",
+                    isReplay: true)
+            }
+        }
+    }
+
+    /// Nothing of the unit is stored: everybody who waits for it is told so.
+    private func failed(_ flight: InFlight, _ state: ConversationState) {
+        restore(flight, state, lastSeq: flight.unit.entries[0].seq - 1)
+        let refused = flight.items.map(\.item) + state.waiting
+        state.waiting = []
+        for item in refused {
+            switch item {
+            case .message(let submission):
+                fail(submission.origin, submission.frameID, Self.storeUnavailable)
+                guard let key = submission.idempotency else { continue }
+                keysInProgress[key] = nil
+                for repeated in repeatedOrigins.removeValue(forKey: key) ?? [] {
+                    fail(repeated.origin, repeated.frameID, Self.storeUnavailable)
+                }
+            case .reply(let run): finish(run, in: state, reason: "failed", reply: nil)
+            }
+        }
+        dropIfNeverStored(state)
+    }
+
+    /// A conversation whose first unit was refused does not exist.
+    private func dropIfNeverStored(_ state: ConversationState) {
+        guard !state.isStored, state.waiting.isEmpty, state.inFlight == nil else { return }
+        conversations[state.row.id] = nil
+        if let user = users[state.user], user.open[Int(state.row.channel.rawValue)] == state.row.id {
+            user.open[Int(state.row.channel.rawValue)] = nil
+        }
+    }
+}
+
+/// A unit while it is put together.
+struct UnitBuilder {
+    var row: Conversation
+    let wasStored: Bool
+    var entries: [StoredEntry] = []
+    var placed: [PlacedItem] = []
+    private var rowChanged = false
+
+    init(row: Conversation, wasStored: Bool) {
+        self.row = row
+        self.wasStored = wasStored
+    }
+
+    var nextSeq: UInt64 { row.lastSeq + 1 }
+    var change: RowChange { wasStored ? (rowChanged ? .update : .none) : .insert }
+
+    mutating func append(
+        _ entry: Entry, _ body: ByteBlock, answersSeq: UInt64, session: Identifier, idempotency: Digest? = nil,
+        fingerprint: UInt64 = 0
+    ) {
+        precondition(entry.seq == nextSeq, "a log has no gap")
+        entries.append(
+            StoredEntry(
+                id: entry.id, seq: entry.seq, kind: entry.kind, isInbound: entry.isInbound,
+                createdAtMilliseconds: entry.createdAtMilliseconds, idempotency: idempotency,
+                fingerprint: fingerprint, answersSeq: answersSeq, session: session, body: body))
+        row.lastSeq = entry.seq
+    }
+
+    mutating func handOff(to type: HandlerType) {
+        row.handler = Handler(type: type, token: row.handler.token + 1)
+        row.version += 1
+        rowChanged = true
+    }
+}

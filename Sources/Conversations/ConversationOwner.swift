@@ -1,0 +1,235 @@
+// Owner: one core. The logic of all conversations that live on it: it gives `seq`, dedupes, keeps who
+// follows what, the handler with its fencing token, and runs. It does no I/O and knows no clock: requests
+// and outcomes come in, actions go out in order.
+//
+// Order of a conversation's log: items wait in arrival order; one unit is on its way at a time; its outcome
+// is known before the next is built. So `seq` is given late, from what is truly stored, and an acknowledged
+// message can never be overtaken or renumbered.
+//
+// Bounds: states that are idle are dropped when more than the limit are held (second chance); items that
+// wait in one conversation, runs that wait, and messages per unit have limits of their own.
+
+import Bytes
+import ChatModel
+
+/// What the core must do next, in order.
+public enum OwnerAction {
+    case commit(CommitUnit)
+    case read(OwnerRead)
+    case answer(Answer)
+    /// To every core of the mask.
+    case deliver(Delivery, cores: UInt64)
+}
+
+/// Counts for the metrics; only ever grow.
+public struct OwnerCounters {
+    public var duplicates = 0
+    public var conflicts = 0
+    public var fencedReplies = 0
+    public var refusedFull = 0
+    public var runsStarted = 0
+    public var runsCancelled = 0
+    public var conversationsCreated = 0
+}
+
+public final class ConversationOwner {
+    let engine: any ReplyEngine
+    var directory: TenantDirectory
+    var identifiers: IdentifierSource
+    let sessionTimeToLiveMilliseconds: UInt64
+    let encoder = ByteWriter(capacity: 4096)
+
+    var conversations: [Identifier: ConversationState] = [:]
+    var users: [UserKey: UserState] = [:]
+    /// Requests that wait for a conversation to be read.
+    var unread: [Identifier: [OwnerRequest]] = [:]
+    /// Keys whose message is waiting or on its way.
+    var keysInProgress: [Digest: Identifier] = [:]
+    /// Sockets that sent the same key again meanwhile.
+    var repeatedOrigins: [Digest: [Submission]] = [:]
+    var runs: [Identifier: Identifier] = [:]
+    private var conversationClock: [Identifier] = []
+    private var userClock: [UserKey] = []
+    private var conversationHand = 0
+    private var userHand = 0
+
+    public internal(set) var counters = OwnerCounters()
+    /// Actions since the last `takeActions`.
+    var actions: [OwnerAction] = []
+    var nowMilliseconds: UInt64 = 0
+    var nowNanoseconds: UInt64 = 0
+
+    public init(
+        engine: any ReplyEngine, directory: TenantDirectory, seed: UInt64, sessionTimeToLiveSeconds: UInt64
+    ) {
+        self.engine = engine
+        self.directory = directory
+        identifiers = IdentifierSource(seed: seed)
+        sessionTimeToLiveMilliseconds = sessionTimeToLiveSeconds * 1000
+        actions.reserveCapacity(256)
+    }
+
+    public var conversationCount: Int { conversations.count }
+    public func replaceDirectory(_ directory: TenantDirectory) { self.directory = directory }
+
+    /// The loop's time, once a turn.
+    public func setTime(milliseconds: UInt64, nanoseconds: UInt64) {
+        nowMilliseconds = milliseconds
+        nowNanoseconds = nanoseconds
+    }
+
+    /// Hands the actions over in order, and keeps the array's memory.
+    public func takeActions(_ body: (OwnerAction) -> Void) {
+        var index = 0
+        while index < actions.count {
+            body(actions[index])
+            index += 1
+        }
+        actions.removeAll(keepingCapacity: true)
+    }
+
+    // MARK: Requests
+
+    public func receive(_ request: OwnerRequest) {
+        switch request {
+        case .submit(let submission): submit(submission)
+        case .subscribe(let origin, let frameID, let principal, let id):
+            guard let state = loaded(id, for: request) else { return }
+            subscribe(state, origin, frameID, principal)
+        case .forget(let core, let id): conversations[id]?.followers &= ~(1 << UInt64(core))
+        case .attach(let core, let key): userState(key).devices |= 1 << UInt64(core)
+        case .detach(let core, let key): users[key]?.devices &= ~(1 << UInt64(core))
+        case .typing(let origin, let frameID, let principal, let id, let isStart):
+            guard let state = loaded(id, for: request) else { return }
+            typing(state, origin, frameID, principal, isStart: isStart)
+        case .cancel(let origin, let frameID, let principal, let run):
+            cancel(run, origin, frameID, principal)
+        }
+    }
+
+    /// The conversation if it is held; otherwise the request waits until it has been read.
+    func loaded(_ id: Identifier, for request: OwnerRequest) -> ConversationState? {
+        if let state = conversations[id] {
+            state.wasTouched = true
+            return state
+        }
+        if unread[id] == nil {
+            actions.append(.read(.conversation(id)))
+            unread[id] = [request]
+        } else {
+            unread[id]?.append(request)
+        }
+        return nil
+    }
+
+    func userState(_ key: UserKey) -> UserState {
+        if let state = users[key] {
+            state.wasTouched = true
+            return state
+        }
+        let state = UserState(key)
+        users[key] = state
+        userClock.append(key)
+        evictUsers()
+        return state
+    }
+
+    func hold(_ state: ConversationState) {
+        conversations[state.row.id] = state
+        conversationClock.append(state.row.id)
+        evictConversations()
+    }
+
+    func fail(_ origin: Origin, _ frameID: ByteBlock?, _ problem: Problem) {
+        actions.append(.answer(Answer(origin: origin, frameID: frameID, result: .failure(problem))))
+    }
+
+    /// True when the principal may see this conversation. Everybody else is told that it does not exist.
+    func mayAccess(_ principal: Principal, _ state: ConversationState) -> Bool {
+        guard principal.tenant == state.row.tenant else { return false }
+        return principal.may(.anyUser) || principal.subject.equals(state.row.userID)
+    }
+
+    static let unknownConversation = Problem(.notFound, "There is no such conversation.")
+    static let storeUnavailable = Problem(
+        .temporarilyUnavailable, "The message store cannot write now; nothing was kept. Try again.",
+        retryAfterSeconds: 2)
+
+    // MARK: Reads
+
+    public func didRead(_ result: OwnerReadResult) {
+        switch result {
+        case .user(let key, let rows):
+            let user = userState(key)
+            user.isLoaded = true
+            for row in rows where user.open[Int(row.channel.rawValue)] == nil {
+                user.open[Int(row.channel.rawValue)] = row.id
+                if conversations[row.id] == nil { hold(ConversationState(row: row, isStored: true)) }
+            }
+            let waiting = user.waiting
+            user.waiting = []
+            for submission in waiting { submit(submission) }
+        case .conversation(let id, let row):
+            let waiting = unread.removeValue(forKey: id) ?? []
+            if let row {
+                if conversations[id] == nil { hold(ConversationState(row: row, isStored: true)) }
+                for request in waiting { receive(request) }
+            } else {
+                for request in waiting { refuse(request, Self.unknownConversation) }
+            }
+        case .unavailable(.user(let key)):
+            let user = userState(key)
+            let waiting = user.waiting
+            user.waiting = []
+            for submission in waiting { fail(submission.origin, submission.frameID, Self.storeUnavailable) }
+        case .unavailable(.conversation(let id)):
+            for request in unread.removeValue(forKey: id) ?? [] { refuse(request, Self.storeUnavailable) }
+        }
+    }
+
+    private func refuse(_ request: OwnerRequest, _ problem: Problem) {
+        switch request {
+        case .submit(let submission): fail(submission.origin, submission.frameID, problem)
+        case .subscribe(let origin, let frameID, _, _), .typing(let origin, let frameID, _, _, _),
+            .cancel(let origin, let frameID, _, _):
+            fail(origin, frameID, problem)
+        case .forget, .attach, .detach: break
+        }
+    }
+
+    // MARK: Bounded memory
+
+    private func evictConversations() {
+        var chances = 16
+        while conversationClock.count > Limits.conversationsCachedPerShard, chances > 0 {
+            chances -= 1
+            if conversationHand >= conversationClock.count { conversationHand = 0 }
+            let id = conversationClock[conversationHand]
+            if let state = conversations[id], state.wasTouched || !state.isIdle {
+                state.wasTouched = false
+                conversationHand += 1
+            } else {
+                conversations[id] = nil
+                conversationClock.swapAt(conversationHand, conversationClock.count - 1)
+                conversationClock.removeLast()
+            }
+        }
+    }
+
+    private func evictUsers() {
+        var chances = 16
+        while userClock.count > Limits.usersCachedPerShard, chances > 0 {
+            chances -= 1
+            if userHand >= userClock.count { userHand = 0 }
+            let key = userClock[userHand]
+            if let state = users[key], state.wasTouched || !state.isIdle {
+                state.wasTouched = false
+                userHand += 1
+            } else {
+                users[key] = nil
+                userClock.swapAt(userHand, userClock.count - 1)
+                userClock.removeLast()
+            }
+        }
+    }
+}

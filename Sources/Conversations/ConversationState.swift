@@ -1,0 +1,120 @@
+import Bytes
+import ChatModel
+
+/// A message that waits for its reply: what the answer will be made of.
+struct Waiter {
+    let submission: Submission
+    let conversation: Identifier
+    let messageID: Identifier
+    let seq: UInt64
+    let message: ByteBlock
+    let session: Identifier
+}
+
+/// A reply that is wanted, for one message or for several that were merged.
+struct RunRequest {
+    var waiters: [Waiter]
+
+    var text: ByteBlock {
+        if waiters.count == 1 { return waiters[0].submission.text }
+        let writer = ByteWriter(capacity: 256)
+        for (index, waiter) in waiters.enumerated() {
+            if index > 0 { writer.append(0x0A) }
+            writer.append(waiter.submission.text)
+        }
+        return writer.block()
+    }
+}
+
+/// A reply that is being streamed.
+struct Run {
+    let id: Identifier
+    let request: RunRequest
+    let reply: EngineReply
+    /// The handler's token when the run was started.
+    let handlerToken: UInt64
+    /// Bytes of the text that were sent, and how many words go into a frame.
+    var sentBytes = 0
+    var wordsPerFrame = 1
+    var frameIndex: UInt64 = 0
+    /// The text is out and the final message is on its way into the log.
+    var isFinishing = false
+}
+
+/// What waits to become entries of the log.
+enum PendingItem {
+    case message(Submission)
+    case reply(Run)
+}
+
+/// What a unit on its way stands for, so that its outcome can be told to those who wait.
+struct InFlight {
+    let unit: CommitUnit
+    let items: [PlacedItem]
+}
+
+/// An item with the entries that it became.
+struct PlacedItem {
+    let item: PendingItem
+    let firstEntry: Int
+    /// A reply that was committed together with its message.
+    var replyEntry: Int?
+    var entryCount: Int
+    /// The handler before this item; restored if the unit is refused.
+    let handlerBefore: Handler
+}
+
+/// One conversation as its owner core knows it. A class, since it is reached by id and by user.
+final class ConversationState {
+    var row: Conversation
+    let user: UserKey
+    var isStored: Bool
+    var waiting: [PendingItem] = []
+    var inFlight: InFlight?
+    /// A unit is being put together: what is enqueued meanwhile waits for the next.
+    var isBuilding = false
+    /// A bit for each core that has sockets which follow this conversation.
+    var followers: UInt64 = 0
+    var run: Run?
+    var wantedRuns: [RunRequest] = []
+    /// Second chance of the cache's clock.
+    var wasTouched = true
+
+    init(row: Conversation, isStored: Bool) {
+        self.row = row
+        user = UserKey(tenant: row.tenant, userID: row.userID)
+        self.isStored = isStored
+    }
+
+    /// The last entry that is known to be stored; `row.lastSeq` is ahead of it while a unit is on its way.
+    var storedSeq: UInt64 { inFlight.map { $0.unit.entries[0].seq - 1 } ?? row.lastSeq }
+
+    /// Nothing would be lost if this were read again from the store.
+    var isIdle: Bool {
+        isStored && waiting.isEmpty && inFlight == nil && run == nil && wantedRuns.isEmpty && followers == 0
+    }
+
+    func assertInvariant() {
+        assert(inFlight == nil || !inFlight!.unit.entries.isEmpty, "a unit holds entries")
+        assert(run == nil || row.handler.token >= run!.handlerToken, "a handler's token never falls")
+    }
+}
+
+/// A user as its owner core knows it.
+final class UserState {
+    let key: UserKey
+    var isLoaded = false
+    /// The open conversation of each channel, by the channel's raw value.
+    var open: [Identifier?] = Array(repeating: nil, count: Channel.allCases.count)
+    var session: Identifier?
+    var sessionSeenMilliseconds: UInt64 = 0
+    /// A bit for each core that has sockets of this user.
+    var devices: UInt64 = 0
+    /// Messages that wait for the user's conversations to be read.
+    var waiting: [Submission] = []
+    var wasTouched = true
+
+    init(_ key: UserKey) { self.key = key }
+
+    var isIdle: Bool { devices == 0 && waiting.isEmpty && isLoaded }
+}

@@ -1,0 +1,102 @@
+import Bytes
+import Wire
+
+/// The routes of the service; the raw value is the metric's label index.
+public enum Route: UInt8, Sendable, CaseIterable {
+    case unknown = 0
+    case index, health, healthDetailed, livez, readyz, startupz, metrics, info, openapi
+    case guest, message, conversations, conversation, socket
+    case benchPlaintext, benchSink, benchEcho, benchBroadcast
+
+    /// The path as documented; also the `route` label of the metrics.
+    public var pattern: StaticString {
+        switch self {
+        case .unknown: "unmatched"
+        case .index: "/"
+        case .health: "/health"
+        case .healthDetailed: "/health/detailed"
+        case .livez: "/livez"
+        case .readyz: "/readyz"
+        case .startupz: "/startupz"
+        case .metrics: "/metrics"
+        case .info: "/info"
+        case .openapi: "/openapi.yaml"
+        case .guest: "/api/v2/auth/guest"
+        case .message: "/api/v2/chat/message"
+        case .conversations: "/api/v2/chat/conversations"
+        case .conversation: "/api/v2/chat/conversations/{id}"
+        case .socket: "/api/v2/chat/ws"
+        case .benchPlaintext: "/bench/plaintext"
+        case .benchSink: "/bench/sink"
+        case .benchEcho: "/bench/echo"
+        case .benchBroadcast: "/bench/broadcast"
+        }
+    }
+
+    public var isBench: Bool { rawValue >= Route.benchPlaintext.rawValue }
+
+    /// For the Allow header. GET routes answer HEAD too; OPTIONS is a preflight.
+    public var allows: StaticString {
+        switch self {
+        case .guest, .message, .benchSink: "POST, OPTIONS"
+        case .socket, .benchEcho, .benchBroadcast: "GET, OPTIONS"
+        default: "GET, HEAD, OPTIONS"
+        }
+    }
+
+    public func accepts(_ method: HTTPMethod) -> Bool {
+        switch self {
+        case .guest, .message, .benchSink: method == .post
+        case .socket, .benchEcho, .benchBroadcast: method == .get
+        default: method == .get || method == .head
+        }
+    }
+}
+
+/// A route, and where its variable part stands in the path.
+public struct RouteMatch {
+    public let route: Route
+    public let variable: ByteRange
+}
+
+public enum Router {
+    /// Matches a path without its query. By length first: one comparison for most requests.
+    public static func match(_ path: RawSpan) -> RouteMatch {
+        switch path.byteCount {
+        case 1: return fixed(path, "/", .index)
+        case 5: return fixed(path, "/info", .info)
+        case 6: return fixed(path, "/livez", .livez)
+        case 7: return path.equals("/health") ? fixed(path, "/health", .health) : fixed(path, "/readyz", .readyz)
+        case 8: return fixed(path, "/metrics", .metrics)
+        case 9: return fixed(path, "/startupz", .startupz)
+        case 11:
+            if path.equals("/bench/echo") { return RouteMatch(route: .benchEcho, variable: .empty) }
+            return fixed(path, "/bench/sink", .benchSink)
+        case 13: return fixed(path, "/openapi.yaml", .openapi)
+        case 15: return fixed(path, "/api/v2/chat/ws", .socket)
+        case 16:
+            if path.equals("/health/detailed") { return RouteMatch(route: .healthDetailed, variable: .empty) }
+            if path.equals("/bench/broadcast") { return RouteMatch(route: .benchBroadcast, variable: .empty) }
+            return fixed(path, "/bench/plaintext", .benchPlaintext)
+        case 18: return fixed(path, "/api/v2/auth/guest", .guest)
+        case 20: return fixed(path, "/api/v2/chat/message", .message)
+        case 26: return fixed(path, "/api/v2/chat/conversations", .conversations)
+        default: return variable(path)
+        }
+    }
+
+    private static func fixed(_ path: RawSpan, _ pattern: StaticString, _ route: Route) -> RouteMatch {
+        RouteMatch(route: path.equals(pattern) ? route : .unknown, variable: .empty)
+    }
+
+    private static func variable(_ path: RawSpan) -> RouteMatch {
+        let prefix: StaticString = "/api/v2/chat/conversations/"
+        if path.byteCount > prefix.utf8CodeUnitCount, path.hasPrefix(prefix) {
+            let rest = ByteRange(prefix.utf8CodeUnitCount, path.byteCount)
+            if path.part(rest).firstOffset(of: 0x2F) == rest.count {
+                return RouteMatch(route: .conversation, variable: rest)
+            }
+        }
+        return RouteMatch(route: .unknown, variable: .empty)
+    }
+}

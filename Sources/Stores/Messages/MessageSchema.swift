@@ -1,0 +1,62 @@
+// The embedded message store's tables.
+//
+// entries is clustered by (conversation, seq): the primary key is the arbiter of order, a page of history is
+// one range, and a new entry touches one b-tree. entries_key is the arbiter of duplicates. Ids are 16-byte
+// big-endian blobs, so that they sort by time.
+
+import ChatModel
+
+enum MessageSchema {
+    static let version: Int64 = 1
+
+    static let create = """
+        CREATE TABLE IF NOT EXISTS conversations(
+            id BLOB PRIMARY KEY, tenant TEXT NOT NULL, user_id TEXT NOT NULL, channel INTEGER NOT NULL,
+            status INTEGER NOT NULL, handler_type INTEGER NOT NULL, handler_token INTEGER NOT NULL,
+            created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
+        CREATE INDEX IF NOT EXISTS conversations_user ON conversations(tenant, user_id, id);
+        CREATE INDEX IF NOT EXISTS conversations_tenant ON conversations(tenant, id);
+        CREATE TABLE IF NOT EXISTS entries(
+            conversation BLOB NOT NULL, seq INTEGER NOT NULL, id BLOB NOT NULL, kind INTEGER NOT NULL,
+            inbound INTEGER NOT NULL, created_at INTEGER NOT NULL, answers INTEGER NOT NULL, session BLOB NOT NULL,
+            idempotency BLOB, fingerprint INTEGER, body BLOB NOT NULL,
+            PRIMARY KEY(conversation, seq)) WITHOUT ROWID;
+        CREATE UNIQUE INDEX IF NOT EXISTS entries_key ON entries(idempotency) WHERE idempotency IS NOT NULL;
+        """
+
+    /// Settings of the one connection that writes. FULL: a commit returns when the log is on the disk.
+    static let writerSettings = """
+        PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000;
+        PRAGMA cache_size=-65536; PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=OFF;
+        """
+
+    static let readerSettings = """
+        PRAGMA query_only=ON; PRAGMA cache_size=-16384; PRAGMA temp_store=MEMORY; PRAGMA mmap_size=268435456;
+        """
+
+    static func open(path: String) throws(SQLiteError) -> SQLiteConnection {
+        let connection = try SQLiteConnection(path: path)
+        try connection.run(writerSettings)
+        let version = try connection.prepare("PRAGMA user_version")
+        _ = try version.step()
+        let found = version.integer(0)
+        version.reset()
+        guard found == 0 || found == MessageSchema.version else {
+            throw SQLiteError(
+                code: 0,
+                message: "\(path) has schema version \(found); this program knows \(MessageSchema.version)")
+        }
+        try connection.run(create)
+        if found == 0 { try connection.run("PRAGMA user_version=\(MessageSchema.version)") }
+        return connection
+    }
+}
+
+extension SQLiteStatement {
+    func bind(_ index: Int32, _ id: Identifier) { bind(index, high: id.high, low: id.low) }
+
+    func identifier(_ column: Int32) -> Identifier {
+        let pair = words(column)
+        return Identifier(high: pair.high, low: pair.low)
+    }
+}

@@ -1,0 +1,154 @@
+import Bytes
+import ChatModel
+
+/// Whose conversations a request may see.
+public struct Scope: Sendable {
+    public let tenant: TenantIndex
+    public let tenantName: ByteBlock
+    /// nil: every user's of the tenant.
+    public let userID: ByteBlock?
+
+    public init(tenant: TenantIndex, tenantName: ByteBlock, userID: ByteBlock?) {
+        self.tenant = tenant
+        self.tenantName = tenantName
+        self.userID = userID
+    }
+}
+
+public enum PageOrder: UInt8, Sendable {
+    case ascending = 0, descending
+}
+
+/// A page of one conversation's log. The bounds are exclusive.
+public struct HistoryQuery: Sendable {
+    public let origin: Origin
+    public let scope: Scope
+    public let conversation: Identifier
+    public let order: PageOrder
+    public let afterSeq: UInt64?
+    public let beforeSeq: UInt64?
+    public let limit: Int
+
+    public init(
+        origin: Origin, scope: Scope, conversation: Identifier, order: PageOrder, afterSeq: UInt64?,
+        beforeSeq: UInt64?, limit: Int
+    ) {
+        self.origin = origin
+        self.scope = scope
+        self.conversation = conversation
+        self.order = order
+        self.afterSeq = afterSeq
+        self.beforeSeq = beforeSeq
+        self.limit = limit
+    }
+}
+
+/// A page of conversations, by id (which is by creation time), newest first unless ascending.
+public struct ListQuery: Sendable {
+    public let origin: Origin
+    public let scope: Scope
+    public let status: ConversationStatus?
+    public let channel: Channel?
+    public let order: PageOrder
+    /// Exclusive bounds.
+    public let after: Identifier?
+    public let before: Identifier?
+    public let limit: Int
+
+    public init(
+        origin: Origin, scope: Scope, status: ConversationStatus?, channel: Channel?, order: PageOrder,
+        after: Identifier?, before: Identifier?, limit: Int
+    ) {
+        self.origin = origin
+        self.scope = scope
+        self.status = status
+        self.channel = channel
+        self.order = order
+        self.after = after
+        self.before = before
+        self.limit = limit
+    }
+}
+
+/// The entries `afterSeq + 1 ... throughSeq` of a conversation, for a socket that catches up.
+public struct ReplayQuery: Sendable {
+    public let origin: Origin
+    public let conversation: Identifier
+    public let afterSeq: UInt64
+    public let throughSeq: UInt64
+
+    public init(origin: Origin, conversation: Identifier, afterSeq: UInt64, throughSeq: UInt64) {
+        self.origin = origin
+        self.conversation = conversation
+        self.afterSeq = afterSeq
+        self.throughSeq = throughSeq
+    }
+}
+
+/// Frames for one socket, in order.
+public struct ReplayPage: Sendable {
+    public let origin: Origin
+    public let conversation: Identifier
+    /// Payloads of `message` frames; nil when the store could not be read.
+    public let frames: [ByteBlock]?
+    /// The seq of the last frame.
+    public let lastSeq: UInt64
+
+    public init(origin: Origin, conversation: Identifier, frames: [ByteBlock]?, lastSeq: UInt64) {
+        self.origin = origin
+        self.conversation = conversation
+        self.frames = frames
+        self.lastSeq = lastSeq
+    }
+}
+
+public enum ReadJob: Sendable {
+    case owner(OwnerRead)
+    case history(HistoryQuery)
+    case list(ListQuery)
+    case replay(ReplayQuery)
+    case apiKey(id: UInt64)
+}
+
+/// Positions in lists as clients see them: opaque, but checked when they come back.
+///
+/// Text: `h` or `l`, the order's digit, then hexadecimal: 16 digits of a seq, or 32 of an id.
+public enum Cursor {
+    public static func write(seq: UInt64, order: PageOrder, into writer: ByteWriter) {
+        writer.append(0x68)
+        writer.append(0x30 + order.rawValue)
+        writer.append(hex: seq)
+    }
+
+    public static func write(id: Identifier, order: PageOrder, into writer: ByteWriter) {
+        writer.append(0x6C)
+        writer.append(0x30 + order.rawValue)
+        writer.append(hex: id.high)
+        writer.append(hex: id.low)
+    }
+
+    public static func seq(_ text: RawSpan) -> (order: PageOrder, seq: UInt64)? {
+        guard text.byteCount == 18, text.byte(at: 0) == 0x68, let order = order(text),
+            let seq = hexadecimal(text.extracting(2..<18))
+        else { return nil }
+        return (order, seq)
+    }
+
+    public static func id(_ text: RawSpan) -> (order: PageOrder, id: Identifier)? {
+        guard text.byteCount == 34, text.byte(at: 0) == 0x6C, let order = order(text),
+            let high = hexadecimal(text.extracting(2..<18)), let low = hexadecimal(text.extracting(18..<34))
+        else { return nil }
+        return (order, Identifier(high: high, low: low))
+    }
+
+    private static func order(_ text: RawSpan) -> PageOrder? { PageOrder(rawValue: text.byte(at: 1) &- 0x30) }
+
+    private static func hexadecimal(_ digits: RawSpan) -> UInt64? {
+        var value: UInt64 = 0
+        for offset in 0..<digits.byteCount {
+            guard let nibble = hexadecimalValue(digits.byte(at: offset)) else { return nil }
+            value = value << 4 | nibble
+        }
+        return value
+    }
+}
