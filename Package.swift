@@ -19,6 +19,7 @@ func tests(_ room: String, _ others: [Target.Dependency] = []) -> Target {
 
 let package = Package(
     name: "chat-service",
+    products: [.executable(name: "chat-service", targets: ["chat-service"])],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
@@ -35,13 +36,24 @@ let package = Package(
         room("ChatModel", ["Bytes"]),
         room("Wire", ["Bytes", "ChatModel", "CSimdjson", "CZlib"]),
         room("Conversations", ["Bytes", "ChatModel"]),
-        room("Observability", ["Bytes", "ChatModel", "CLinux", .product(name: "Logging", package: "swift-log")]),
+        room("Observability", ["Bytes", "ChatModel", "Rings", "CLinux", .product(name: "Logging", package: "swift-log")]),
         room("Stores", ["Bytes", "Rings", "ChatModel", "Reactor", "Observability", "CSQLite", "CLinux"]),
         room("Engine", ["Bytes", "ChatModel"]),
         room("Ingest", ["Bytes", "ChatModel", "Wire"]),
         room("API", ["Bytes", "ChatModel", "Wire", "Identity", "Stores"], resources: [
             .embedInCode("Web/index.html"), .embedInCode("Web/openapi.yaml"),
         ]),
+        room("ShardRuntime", [
+            "Bytes", "Rings", "ChatModel", "Wire", "Ingest", "Reactor", "Conversations", "Stores", "Engine",
+            "Identity", "API", "Observability", "CLinux", .product(name: "Logging", package: "swift-log"),
+        ]),
+        .executableTarget(
+            name: "chat-service",
+            dependencies: [
+                "ShardRuntime", "Observability", "ChatModel", "Identity", "Stores", "CLinux",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ], swiftSettings: settings),
         room("Identity", ["Bytes", "ChatModel", "Rings", "Wire", "Stores", "CCrypto", "CLinux"]),
         room("Reactor", ["Bytes", "Rings", "CLinux"]),
 

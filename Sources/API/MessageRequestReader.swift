@@ -52,7 +52,7 @@ public final class MessageRequestReader {
         if let user, !context.principal.may(.anyUser), !user.equals(context.principal.subject) {
             throw Problem(.forbidden, "This token may only be used for its own user_id.")
         }
-        let channel = channel(root, &faults)
+        let channel = channel(root, context, &faults)
         let conversation = identifier(root, "conversation_id", .conversation, &faults)
         let replyTo = identifier(root, "reply_to", .message, &faults)
         let clientID = name(root, "client_message_id", Limits.clientMessageIDBytesMax, &faults)
@@ -79,7 +79,7 @@ public final class MessageRequestReader {
             origin: context.origin, frameID: context.frameID, principal: context.principal,
             user: UserKey(tenant: context.tenant.index, userID: user),
             shardKey: conversation?.shardKey
-                ?? UserKey.shardKey(tenantName: tenantName.bytes, userID: user.bytes),
+                ?? UserKey.shardKey(tenant: tenantName, user: user),
             conversation: conversation, channel: channel, contentType: content.type, content: content.json,
             text: content.text, clientMessageID: clientID ?? context.frameID,
             idempotency: key.map { digest(tenantName, user, $0) },
@@ -91,15 +91,19 @@ public final class MessageRequestReader {
 
     private func userID(_ root: JSONNode, _ context: Context, _ faults: inout FaultList) -> ByteBlock? {
         guard let node = parser.field(root, "user_id"), parser.kind(node) != .null else {
-            if !context.principal.may(.anyUser) || context.origin.isSocket { return context.principal.subject }
+            if context.origin.isSocket { return context.principal.subject }
             faults.add("/user_id", "required", "user_id is needed.")
             return nil
         }
         return name(root, "user_id", Limits.userIDBytesMax, &faults)
     }
 
-    private func channel(_ root: JSONNode, _ faults: inout FaultList) -> Channel {
-        guard let node = parser.field(root, "channel"), parser.kind(node) != .null else { return .web }
+    /// A socket is web chat unless it says otherwise; over HTTP the channel is named.
+    private func channel(_ root: JSONNode, _ context: Context, _ faults: inout FaultList) -> Channel {
+        guard let node = parser.field(root, "channel"), parser.kind(node) != .null else {
+            if !context.origin.isSocket { faults.add("/channel", "required", "channel is needed.") }
+            return .web
+        }
         let parser = parser
         guard parser.kind(node) == .string, let channel = Channel(parser.string(node)) else {
             faults.add(

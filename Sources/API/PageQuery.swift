@@ -72,32 +72,38 @@ public struct PageQuery {
     /// A cursor takes the place of `order`, `after_seq` and `before_seq`.
     public func history(_ conversation: Identifier, _ scope: Scope, _ origin: Origin) throws(Problem) -> HistoryQuery {
         var order = order ?? .ascending
+        var direction = PageDirection.forward
         var after = afterSeq
         var before = beforeSeq
         if let cursor {
             guard let position = Cursor.seq(cursor.bytes) else { throw Self.badCursor }
             order = position.order
-            if order == .ascending { after = max(after ?? 0, position.seq) } else {
+            direction = position.direction
+            if (order == .ascending) == (direction == .forward) {
+                after = max(after ?? 0, position.seq)
+            } else {
                 before = min(before ?? .max, position.seq)
             }
         }
         return HistoryQuery(
-            origin: origin, scope: scope, conversation: conversation, order: order, afterSeq: after,
-            beforeSeq: before, limit: limit)
+            origin: origin, scope: scope, conversation: conversation, order: order, direction: direction,
+            afterSeq: after, beforeSeq: before, limit: limit)
     }
 
     /// Newest first unless told otherwise.
     public func list(_ scope: Scope, _ origin: Origin) throws(Problem) -> ListQuery {
         var order = order ?? .descending
+        var direction = PageDirection.forward
         var after: Identifier?
         var before: Identifier?
         if let cursor {
             guard let position = Cursor.id(cursor.bytes) else { throw Self.badCursor }
             order = position.order
-            if order == .ascending { after = position.id } else { before = position.id }
+            direction = position.direction
+            if (order == .ascending) == (direction == .forward) { after = position.id } else { before = position.id }
         }
         return ListQuery(
-            origin: origin, scope: scope, status: status, channel: channel, order: order, after: after,
-            before: before, limit: limit)
+            origin: origin, scope: scope, status: status, channel: channel, order: order,
+            direction: direction, after: after, before: before, limit: limit)
     }
 }

@@ -82,6 +82,7 @@ public struct ResponseHead {
     public var retryAfterSeconds: Int?
     public var allow: StaticString?
     public var challenge = false
+    public var upgradesTo: StaticString?
     public var allowedOrigin: ByteBlock?
     public var contentSecurityPolicy: ByteBlock?
     public var isCacheable = false
@@ -115,7 +116,9 @@ public final class ResponseWriter {
     public func write(_ head: ResponseHead, bodyBytes: Int, nowMilliseconds: UInt64, into out: ByteWriter) {
         out.append("HTTP/1.1 ")
         out.append(Self.reason(head.status))
-        out.append(dateLine(nowMilliseconds))
+        updateDate(nowMilliseconds)
+        let date = date
+        out.append(date.bytes)
         out.append("Content-Type: ")
         out.append(head.contentType)
         out.append("\r\nContent-Length: ")
@@ -144,6 +147,11 @@ public final class ResponseWriter {
             out.append("Allow: ")
             out.append(allow)
             out.append("\r\n")
+        }
+        if let name = head.upgradesTo {
+            out.append("Upgrade: ")
+            out.append(name)
+            out.append("\r\nSec-WebSocket-Version: 13\r\n")
         }
         if head.challenge { out.append("WWW-Authenticate: Bearer realm=\"chat\"\r\n") }
         if let origin = head.allowedOrigin {
@@ -176,16 +184,14 @@ public final class ResponseWriter {
         out.append("\r\n")
     }
 
-    @_lifetime(borrow self) private func dateLine(_ milliseconds: UInt64) -> RawSpan {
+    private func updateDate(_ milliseconds: UInt64) {
         let second = milliseconds / 1000
-        if second != dateSecond {
-            dateSecond = second
-            date.removeAll()
-            date.append("\r\nDate: ")
-            date.append(httpDate: milliseconds)
-            date.append("\r\n")
-        }
-        return date.bytes
+        guard second != dateSecond else { return }
+        dateSecond = second
+        date.removeAll()
+        date.append("\r\nDate: ")
+        date.append(httpDate: milliseconds)
+        date.append("\r\n")
     }
 
     /// Status code and reason phrase.

@@ -82,6 +82,10 @@ public struct UserKey: Hashable, Sendable {
         UInt16(truncatingIfNeeded: userID.hash(seed: tenantName.hash(seed: 0)) >> 24)
     }
 
+    public static func shardKey(tenant: ByteBlock, user: ByteBlock) -> UInt16 {
+        shardKey(tenantName: tenant.bytes, userID: user.bytes)
+    }
+
     public static func == (a: UserKey, b: UserKey) -> Bool {
         a.hashed == b.hashed && a.tenant == b.tenant
             && (a.userID === b.userID || a.userID.bytes.equals(b.userID.bytes))

@@ -108,6 +108,10 @@ public struct Problem: Error, Sendable {
     public var status: Int { statusOverride ?? code.status }
 
     /// `instance` is the request's path; empty leaves it out.
+    public func write(into writer: ByteWriter, requestID: ByteBlock) {
+        write(into: writer, instance: RawSpan(), requestID: requestID.bytes)
+    }
+
     public func write(into writer: ByteWriter, instance: RawSpan, requestID: RawSpan) {
         writer.append("{\"type\":\"about:blank#")
         writer.append(string: code.rawValue)

@@ -89,6 +89,10 @@ public struct Answer: Sendable {
     public let origin: Origin
     public let frameID: ByteBlock?
     public let result: Result
+    /// False for refusals of typing and cancel, which nobody waits for.
+    public var isCounted = true
+    /// The conversation that a subscription was refused for.
+    public var about: Identifier?
 
     public init(origin: Origin, frameID: ByteBlock?, result: Result) {
         self.origin = origin
@@ -122,8 +126,9 @@ public enum OwnerRequest: Sendable {
     case subscribe(Origin, frameID: ByteBlock?, Principal, Identifier)
     /// No socket of this core follows the conversation any more.
     case forget(core: UInt8, Identifier)
-    /// The first socket of this user has come to, or the last has gone from, this core.
-    case attach(core: UInt8, UserKey)
+    /// A socket of this user has come to the core; answered with the text of the user's session id.
+    case connect(Origin, UserKey, shardKey: UInt16)
+    /// The last socket of this user has gone from this core.
     case detach(core: UInt8, UserKey)
     case typing(Origin, frameID: ByteBlock?, Principal, Identifier, isStart: Bool)
     case cancel(Origin, frameID: ByteBlock?, Principal, run: Identifier)

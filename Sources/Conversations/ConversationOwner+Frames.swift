@@ -122,10 +122,24 @@ extension ConversationOwner {
 
     // MARK: Following and typing
 
+    func connect(_ origin: Origin, _ key: UserKey, _ shardKey: UInt16) {
+        let user = userState(key)
+        user.devices |= 1 << UInt64(origin.core)
+        encoder.removeAll()
+        session(of: key, shardKey: shardKey).write(.session, into: encoder)
+        actions.append(
+            .answer(
+                Answer(
+                    origin: origin, frameID: nil,
+                    result: .success(status: 200, body: encoder.block(), isReplay: false, follow: nil))))
+    }
+
     func subscribe(
         _ state: ConversationState, _ origin: Origin, _ frameID: ByteBlock?, _ principal: Principal
     ) {
-        guard mayAccess(principal, state) else { return fail(origin, frameID, Self.unknownConversation) }
+        guard mayAccess(principal, state) else {
+            return refuseSubscription(origin, frameID, state.row.id, Self.unknownConversation)
+        }
         state.followers |= 1 << UInt64(origin.core)
         actions.append(
             .answer(
@@ -141,7 +155,7 @@ extension ConversationOwner {
     func typing(
         _ state: ConversationState, _ origin: Origin, _ frameID: ByteBlock?, _ principal: Principal, isStart: Bool
     ) {
-        guard mayAccess(principal, state) else { return fail(origin, frameID, Self.unknownConversation) }
+        guard mayAccess(principal, state) else { return complain(origin, frameID, Self.unknownConversation) }
         let isAgent = !principal.subject.equals(state.row.userID)
         encoder.removeAll()
         encoder.append("{\"type\":\"typing\",\"conversation_id\":\"")

@@ -98,6 +98,7 @@ extension ConversationOwner {
             submittedNanoseconds: nowNanoseconds)
         state.inFlight = InFlight(unit: unit, items: builder.placed)
         state.assertInvariant()
+        unitsOnTheirWay += 1
         actions.append(.commit(unit))
     }
 
@@ -195,7 +196,7 @@ extension ConversationOwner {
     }
 
     /// The user's session: a new one when the last was not used for its time to live.
-    private func session(of key: UserKey, shardKey: UInt16) -> Identifier {
+    func session(of key: UserKey, shardKey: UInt16) -> Identifier {
         let user = userState(key)
         let idle = nowMilliseconds &- user.sessionSeenMilliseconds
         user.sessionSeenMilliseconds = nowMilliseconds
@@ -212,6 +213,7 @@ extension ConversationOwner {
             flight.unit === result.unit
         else { preconditionFailure("an outcome belongs to the unit that is on its way") }
         state.inFlight = nil
+        unitsOnTheirWay -= 1
         switch result.outcome {
         case .committed: committed(flight, state)
         case .duplicate(let index, let answer): foundDuplicate(flight, state, at: index, answer)
@@ -341,7 +343,7 @@ extension ConversationOwner {
     /// A conversation whose first unit was refused does not exist.
     private func dropIfNeverStored(_ state: ConversationState) {
         guard !state.isStored, state.waiting.isEmpty, state.inFlight == nil else { return }
-        conversations[state.row.id] = nil
+        drop(state.row.id)
         if let user = users[state.user], user.open[Int(state.row.channel.rawValue)] == state.row.id {
             user.open[Int(state.row.channel.rawValue)] = nil
         }

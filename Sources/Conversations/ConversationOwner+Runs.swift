@@ -112,7 +112,7 @@ extension ConversationOwner {
     func cancel(_ id: Identifier, _ origin: Origin, _ frameID: ByteBlock?, _ principal: Principal) {
         guard let conversation = runs[id], let state = conversations[conversation], let run = state.run,
             mayAccess(principal, state)
-        else { return fail(origin, frameID, Problem(.notFound, "There is no such run; it may have ended.")) }
+        else { return complain(origin, frameID, Problem(.notFound, "There is no such run; it may have ended.")) }
         // Its message is already on its way into the log: too late, and its end is told by that.
         guard !run.isFinishing else { return }
         counters.runsCancelled += 1

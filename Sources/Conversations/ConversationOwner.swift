@@ -69,7 +69,9 @@ public final class ConversationOwner {
         actions.reserveCapacity(256)
     }
 
-    public var conversationCount: Int { conversations.count }
+    /// Conversations that are held, by tenant.
+    public private(set) var heldByTenant: [Int] = []
+
     public func replaceDirectory(_ directory: TenantDirectory) { self.directory = directory }
 
     /// The loop's time, once a turn.
@@ -88,6 +90,11 @@ public final class ConversationOwner {
         actions.removeAll(keepingCapacity: true)
     }
 
+    var unitsOnTheirWay = 0
+
+    /// True while a unit has no outcome yet or a run is being streamed.
+    public var isBusy: Bool { unitsOnTheirWay > 0 || !runs.isEmpty }
+
     // MARK: Requests
 
     public func receive(_ request: OwnerRequest) {
@@ -97,7 +104,7 @@ public final class ConversationOwner {
             guard let state = loaded(id, for: request) else { return }
             subscribe(state, origin, frameID, principal)
         case .forget(let core, let id): conversations[id]?.followers &= ~(1 << UInt64(core))
-        case .attach(let core, let key): userState(key).devices |= 1 << UInt64(core)
+        case .connect(let origin, let key, let shardKey): connect(origin, key, shardKey)
         case .detach(let core, let key): users[key]?.devices &= ~(1 << UInt64(core))
         case .typing(let origin, let frameID, let principal, let id, let isStart):
             guard let state = loaded(id, for: request) else { return }
@@ -135,13 +142,36 @@ public final class ConversationOwner {
     }
 
     func hold(_ state: ConversationState) {
-        conversations[state.row.id] = state
+        if conversations.updateValue(state, forKey: state.row.id) == nil { count(state.row.tenant, 1) }
         conversationClock.append(state.row.id)
         evictConversations()
     }
 
+    func drop(_ id: Identifier) {
+        if let state = conversations.removeValue(forKey: id) { count(state.row.tenant, -1) }
+    }
+
+    private func count(_ tenant: TenantIndex, _ change: Int) {
+        let index = Int(tenant.value)
+        while heldByTenant.count <= index { heldByTenant.append(0) }
+        heldByTenant[index] += change
+    }
+
     func fail(_ origin: Origin, _ frameID: ByteBlock?, _ problem: Problem) {
         actions.append(.answer(Answer(origin: origin, frameID: frameID, result: .failure(problem))))
+    }
+
+    /// For what has no answer when it succeeds: typing, cancel.
+    func complain(_ origin: Origin, _ frameID: ByteBlock?, _ problem: Problem) {
+        var answer = Answer(origin: origin, frameID: frameID, result: .failure(problem))
+        answer.isCounted = false
+        actions.append(.answer(answer))
+    }
+
+    func refuseSubscription(_ origin: Origin, _ frameID: ByteBlock?, _ id: Identifier, _ problem: Problem) {
+        var answer = Answer(origin: origin, frameID: frameID, result: .failure(problem))
+        answer.about = id
+        actions.append(.answer(answer))
     }
 
     /// True when the principal may see this conversation. Everybody else is told that it does not exist.
@@ -190,10 +220,10 @@ public final class ConversationOwner {
     private func refuse(_ request: OwnerRequest, _ problem: Problem) {
         switch request {
         case .submit(let submission): fail(submission.origin, submission.frameID, problem)
-        case .subscribe(let origin, let frameID, _, _), .typing(let origin, let frameID, _, _, _),
-            .cancel(let origin, let frameID, _, _):
-            fail(origin, frameID, problem)
-        case .forget, .attach, .detach: break
+        case .subscribe(let origin, let frameID, _, let id): refuseSubscription(origin, frameID, id, problem)
+        case .typing(let origin, let frameID, _, _, _), .cancel(let origin, let frameID, _, _):
+            complain(origin, frameID, problem)
+        case .forget, .connect, .detach: break
         }
     }
 
@@ -209,7 +239,7 @@ public final class ConversationOwner {
                 state.wasTouched = false
                 conversationHand += 1
             } else {
-                conversations[id] = nil
+                drop(id)
                 conversationClock.swapAt(conversationHand, conversationClock.count - 1)
                 conversationClock.removeLast()
             }

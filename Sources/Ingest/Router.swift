@@ -54,9 +54,11 @@ public enum Route: UInt8, Sendable, CaseIterable {
 }
 
 /// A route, and where its variable part stands in the path.
-public struct RouteMatch {
+public struct RouteMatch: Sendable {
     public let route: Route
     public let variable: ByteRange
+
+    public static let none = RouteMatch(route: .unknown, variable: .empty)
 }
 
 public enum Router {

@@ -14,6 +14,11 @@ public final class Counter: Sendable {
         value.store(value.load(ordering: .relaxed) &+ amount, ordering: .relaxed)
     }
 
+    /// Only the owning thread may call this.
+    public func subtract(_ amount: UInt64 = 1) {
+        value.store(value.load(ordering: .relaxed) &- amount, ordering: .relaxed)
+    }
+
     public func set(_ amount: UInt64) { value.store(amount, ordering: .relaxed) }
     public var current: UInt64 { value.load(ordering: .relaxed) }
 }

@@ -66,6 +66,7 @@ import Glibc
                 arm(operation)
             case .pauseReceive:
                 want(operation.descriptor, remove: Self.readable)
+            case .shutdown: _ = Glibc.shutdown(operation.descriptor, Int32(SHUT_WR))
             case .close: close(operation.descriptor)
             }
             i += 1

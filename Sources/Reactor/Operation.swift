@@ -18,6 +18,8 @@ public enum OperationKind: UInt8, Sendable, BitwiseCopyable {
     case send
     /// Say when a foreign descriptor becomes readable, each time.
     case poll
+    /// Nothing more will be sent: the peer reads to the end of the stream. No completion.
+    case shutdown
     /// Forget the descriptor and close it. No completion; those of earlier operations may still come, and
     /// their token's generation tells that they are stale.
     case close

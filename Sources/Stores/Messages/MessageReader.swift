@@ -24,6 +24,7 @@ final class MessageReader {
     private let conversationByID: SQLiteStatement
     private let lastEntries: SQLiteStatement
     private let openOfUser: SQLiteStatement
+    private let anyOfUser: SQLiteStatement
     private let ascending: SQLiteStatement
     private let descending: SQLiteStatement
     private var lists: [String: SQLiteStatement] = [:]
@@ -47,6 +48,7 @@ final class MessageReader {
             "SELECT seq, created_at, inbound FROM entries WHERE conversation=? ORDER BY seq DESC LIMIT 100")
         openOfUser = try connection.prepare(
             "SELECT \(Self.columns) FROM conversations WHERE tenant=? AND user_id=? AND status<>3 ORDER BY id DESC LIMIT 64")
+        anyOfUser = try connection.prepare("SELECT 1 FROM conversations WHERE tenant=? AND user_id=? LIMIT 1")
         ascending = try connection.prepare(
             "SELECT seq, body FROM entries WHERE conversation=? AND seq>? AND seq<? ORDER BY seq LIMIT ?")
         descending = try connection.prepare(
@@ -82,6 +84,7 @@ final class MessageReader {
             case .list(let query): return .answer(try list(query))
             case .replay(let query): return .replayed(try replay(query))
             case .apiKey(let id): return .apiKey(id: id, try directoryStore.apiKey(id: id))
+            case .claim(let origin, let key): return .answer(try claim(origin, key))
             }
         } catch {
             log("the message store cannot be read: \(error)")
@@ -100,7 +103,22 @@ final class MessageReader {
             return .replayed(
                 ReplayPage(origin: query.origin, conversation: query.conversation, frames: nil, lastSeq: query.afterSeq))
         case .apiKey(let id): return .apiKey(id: id, nil)
+        case .claim(let origin, _): return .answer(Answer(origin: origin, frameID: nil, result: .failure(problem)))
         }
+    }
+
+    private func claim(_ origin: Origin, _ key: UserKey) throws(SQLiteError) -> Answer {
+        let statement = anyOfUser
+        defer { statement.reset() }
+        statement.bind(1, text: directory[key.tenant].name)
+        statement.bind(2, text: key.userID)
+        if try statement.step() {
+            return Answer(
+                origin: origin, frameID: nil,
+                result: .failure(
+                    Problem(.forbidden, "This user_id is in use; send its last guest token to go on with it.")))
+        }
+        return answer(origin, key.userID)
     }
 
     // MARK: Rows
@@ -182,44 +200,55 @@ final class MessageReader {
         let activity = try activity(of: query.conversation)
         found.lastSeq = activity.lastSeq
         found.updatedAtMilliseconds = max(found.updatedAtMilliseconds, activity.lastMilliseconds)
+        let page = try entries(query)
         writer.removeAll()
         writer.append("{\"conversation\":")
         found.write(into: writer, unread: activity.unread)
         writer.append(",\"data\":[")
-        let statement = query.order == .ascending ? ascending : descending
+        for (index, entry) in page.rows.enumerated() {
+            if index > 0 { writer.append(0x2C) }
+            writer.append(entry.body)
+        }
+        writer.append("],\"page\":{\"next_cursor\":")
+        let isForward = query.direction == .forward
+        appendCursor(seq: page.hasMore || !isForward ? page.rows.last?.seq : nil, query.order, .forward)
+        writer.append(",\"prev_cursor\":")
+        let first = page.rows.first?.seq
+        let hasEarlier = isForward
+            ? first.map { query.order == .ascending ? $0 > 1 : $0 < found.lastSeq } ?? false : page.hasMore
+        appendCursor(seq: hasEarlier ? first : nil, query.order, .backward)
+        writer.append(page.hasMore || !isForward ? ",\"has_more\":true}}" : ",\"has_more\":false}}")
+        return answer(query.origin, writer.block())
+    }
+
+    private struct EntryRow {
+        let seq: UInt64
+        let body: ByteBlock
+    }
+
+    /// The rows of a page in the order in which they are shown, and whether more lie behind the last read.
+    private func entries(_ query: HistoryQuery) throws(SQLiteError) -> (rows: [EntryRow], hasMore: Bool) {
+        let readOrder = query.direction == .forward ? query.order : query.order.reversed
+        let statement = readOrder == .ascending ? ascending : descending
         defer { statement.reset() }
         statement.bind(1, query.conversation)
         statement.bind(2, query.afterSeq ?? 0)
         statement.bind(3, min(query.beforeSeq ?? UInt64(Int64.max), UInt64(Int64.max)))
         statement.bind(4, UInt64(query.limit + 1))
-        var count = 0
-        var first: UInt64 = 0
-        var last: UInt64 = 0
-        var hasMore = false
+        var rows: [EntryRow] = []
         while try statement.step() {
-            if count == query.limit { hasMore = true; break }
-            if count > 0 { writer.append(0x2C) }
-            last = statement.unsigned(0)
-            if count == 0 { first = last }
-            writer.append(statement.bytes(1))
-            count += 1
+            rows.append(EntryRow(seq: statement.unsigned(0), body: ByteBlock(copying: statement.bytes(1))))
         }
-        writer.append("],\"page\":{\"next_cursor\":")
-        if hasMore { appendCursor(seq: last, query.order) } else { writer.append("null") }
-        writer.append(",\"prev_cursor\":")
-        let hasEarlier = count > 0 && (query.order == .ascending ? first > 1 : first < found.lastSeq)
-        if hasEarlier {
-            appendCursor(seq: first, query.order == .ascending ? .descending : .ascending)
-        } else {
-            writer.append("null")
-        }
-        writer.append(hasMore ? ",\"has_more\":true}}" : ",\"has_more\":false}}")
-        return answer(query.origin, writer.block())
+        let hasMore = rows.count > query.limit
+        if hasMore { rows.removeLast() }
+        if query.direction == .backward { rows.reverse() }
+        return (rows, hasMore)
     }
 
-    private func appendCursor(seq: UInt64, _ order: PageOrder) {
+    private func appendCursor(seq: UInt64?, _ order: PageOrder, _ direction: PageDirection) {
+        guard let seq else { return writer.append("null") }
         writer.append(0x22)
-        Cursor.write(seq: seq, order: order, into: writer)
+        Cursor.write(seq: seq, order, direction, into: writer)
         writer.append(0x22)
     }
 
@@ -257,6 +286,7 @@ final class MessageReader {
         }
         let hasMore = rows.count > query.limit
         if hasMore { rows.removeLast() }
+        if query.direction == .backward { rows.reverse() }
         writer.removeAll()
         writer.append("{\"data\":[")
         for (index, row) in rows.enumerated() {
@@ -267,20 +297,21 @@ final class MessageReader {
             shown.updatedAtMilliseconds = max(row.updatedAtMilliseconds, activity.lastMilliseconds)
             shown.write(into: writer, unread: activity.unread)
         }
+        let isForward = query.direction == .forward
         writer.append("],\"page\":{\"next_cursor\":")
-        appendCursor(hasMore ? rows.last?.id : nil, query.order)
+        appendCursor(hasMore || !isForward ? rows.last?.id : nil, query.order, .forward)
         writer.append(",\"prev_cursor\":")
         let cameFromCursor = query.after != nil || query.before != nil
-        appendCursor(
-            cameFromCursor ? rows.first?.id : nil, query.order == .ascending ? .descending : .ascending)
-        writer.append(hasMore ? ",\"has_more\":true}}" : ",\"has_more\":false}}")
+        appendCursor(isForward ? (cameFromCursor ? rows.first?.id : nil) : (hasMore ? rows.first?.id : nil),
+            query.order, .backward)
+        writer.append(hasMore || !isForward ? ",\"has_more\":true}}" : ",\"has_more\":false}}")
         return answer(query.origin, writer.block())
     }
 
-    private func appendCursor(_ id: Identifier?, _ order: PageOrder) {
+    private func appendCursor(_ id: Identifier?, _ order: PageOrder, _ direction: PageDirection) {
         guard let id else { return writer.append("null") }
         writer.append(0x22)
-        Cursor.write(id: id, order: order, into: writer)
+        Cursor.write(id: id, order, direction, into: writer)
         writer.append(0x22)
     }
 
@@ -291,7 +322,8 @@ final class MessageReader {
         if query.channel != nil { sql += " AND channel=?4" }
         if query.after != nil { sql += " AND id>?5" }
         if query.before != nil { sql += " AND id<?6" }
-        sql += query.order == .ascending ? " ORDER BY id" : " ORDER BY id DESC"
+        let readOrder = query.direction == .forward ? query.order : query.order.reversed
+        sql += readOrder == .ascending ? " ORDER BY id" : " ORDER BY id DESC"
         sql += " LIMIT ?7"
         if let known = lists[sql] { return known }
         let made = try connection.prepare(sql)

@@ -17,6 +17,15 @@ public struct Scope: Sendable {
 
 public enum PageOrder: UInt8, Sendable {
     case ascending = 0, descending
+
+    public var reversed: PageOrder { self == .ascending ? .descending : .ascending }
+}
+
+/// Which way a page goes on from its bound.
+public enum PageDirection: UInt8, Sendable {
+    case forward = 0
+    /// The page before: read the other way, shown in order all the same.
+    case backward = 2
 }
 
 /// A page of one conversation's log. The bounds are exclusive.
@@ -25,18 +34,20 @@ public struct HistoryQuery: Sendable {
     public let scope: Scope
     public let conversation: Identifier
     public let order: PageOrder
+    public let direction: PageDirection
     public let afterSeq: UInt64?
     public let beforeSeq: UInt64?
     public let limit: Int
 
     public init(
-        origin: Origin, scope: Scope, conversation: Identifier, order: PageOrder, afterSeq: UInt64?,
-        beforeSeq: UInt64?, limit: Int
+        origin: Origin, scope: Scope, conversation: Identifier, order: PageOrder, direction: PageDirection,
+        afterSeq: UInt64?, beforeSeq: UInt64?, limit: Int
     ) {
         self.origin = origin
         self.scope = scope
         self.conversation = conversation
         self.order = order
+        self.direction = direction
         self.afterSeq = afterSeq
         self.beforeSeq = beforeSeq
         self.limit = limit
@@ -50,6 +61,7 @@ public struct ListQuery: Sendable {
     public let status: ConversationStatus?
     public let channel: Channel?
     public let order: PageOrder
+    public let direction: PageDirection
     /// Exclusive bounds.
     public let after: Identifier?
     public let before: Identifier?
@@ -57,13 +69,14 @@ public struct ListQuery: Sendable {
 
     public init(
         origin: Origin, scope: Scope, status: ConversationStatus?, channel: Channel?, order: PageOrder,
-        after: Identifier?, before: Identifier?, limit: Int
+        direction: PageDirection, after: Identifier?, before: Identifier?, limit: Int
     ) {
         self.origin = origin
         self.scope = scope
         self.status = status
         self.channel = channel
         self.order = order
+        self.direction = direction
         self.after = after
         self.before = before
         self.limit = limit
@@ -108,40 +121,48 @@ public enum ReadJob: Sendable {
     case list(ListQuery)
     case replay(ReplayQuery)
     case apiKey(id: UInt64)
+    /// A guest wants this user id: answered 200 when nobody has it, 403 otherwise.
+    case claim(Origin, UserKey)
 }
 
 /// Positions in lists as clients see them: opaque, but checked when they come back.
 ///
-/// Text: `h` or `l`, the order's digit, then hexadecimal: 16 digits of a seq, or 32 of an id.
+/// Text: `h` or `l`, a digit for order and direction, then hexadecimal: 16 digits of a seq, or 32 of an id.
 public enum Cursor {
-    public static func write(seq: UInt64, order: PageOrder, into writer: ByteWriter) {
+    public static func write(seq: UInt64, _ order: PageOrder, _ direction: PageDirection, into writer: ByteWriter) {
         writer.append(0x68)
-        writer.append(0x30 + order.rawValue)
+        writer.append(0x30 + order.rawValue + direction.rawValue)
         writer.append(hex: seq)
     }
 
-    public static func write(id: Identifier, order: PageOrder, into writer: ByteWriter) {
+    public static func write(id: Identifier, _ order: PageOrder, _ direction: PageDirection, into writer: ByteWriter) {
         writer.append(0x6C)
-        writer.append(0x30 + order.rawValue)
+        writer.append(0x30 + order.rawValue + direction.rawValue)
         writer.append(hex: id.high)
         writer.append(hex: id.low)
     }
 
-    public static func seq(_ text: RawSpan) -> (order: PageOrder, seq: UInt64)? {
-        guard text.byteCount == 18, text.byte(at: 0) == 0x68, let order = order(text),
-            let seq = hexadecimal(text.extracting(2..<18))
+    public static func seq(_ text: RawSpan) -> (order: PageOrder, direction: PageDirection, seq: UInt64)? {
+        guard text.byteCount == 18, text.byte(at: 0) == 0x68, let way = way(text),
+            let seq = hexadecimal(text.extracting(2..<18)), seq <= UInt64(Int64.max)
         else { return nil }
-        return (order, seq)
+        return (way.0, way.1, seq)
     }
 
-    public static func id(_ text: RawSpan) -> (order: PageOrder, id: Identifier)? {
-        guard text.byteCount == 34, text.byte(at: 0) == 0x6C, let order = order(text),
+    public static func id(_ text: RawSpan) -> (order: PageOrder, direction: PageDirection, id: Identifier)? {
+        guard text.byteCount == 34, text.byte(at: 0) == 0x6C, let way = way(text),
             let high = hexadecimal(text.extracting(2..<18)), let low = hexadecimal(text.extracting(18..<34))
         else { return nil }
-        return (order, Identifier(high: high, low: low))
+        return (way.0, way.1, Identifier(high: high, low: low))
     }
 
-    private static func order(_ text: RawSpan) -> PageOrder? { PageOrder(rawValue: text.byte(at: 1) &- 0x30) }
+    private static func way(_ text: RawSpan) -> (PageOrder, PageDirection)? {
+        let digit = text.byte(at: 1) &- 0x30
+        guard digit < 4, let order = PageOrder(rawValue: digit & 1),
+            let direction = PageDirection(rawValue: digit & 2)
+        else { return nil }
+        return (order, direction)
+    }
 
     private static func hexadecimal(_ digits: RawSpan) -> UInt64? {
         var value: UInt64 = 0

@@ -1,0 +1,178 @@
+// The environment, read once at start. A value that cannot be used is a fault that names the variable, the
+// value (unless it is a secret) and what is accepted; all faults are told at once.
+
+import Bytes
+import ChatModel
+import Identity
+
+public struct Configuration: Sendable {
+    public enum Environment: String, Sendable, CaseIterable { case development, staging, production }
+    public enum BackendChoice: String, Sendable { case auto, epoll }
+    public enum LogLevel: String, Sendable, CaseIterable { case DEBUG, INFO, WARNING, ERROR, CRITICAL }
+
+    public var environment = Environment.development
+    public var host = "0.0.0.0"
+    public var port: UInt16 = 8001
+    public var requestTimeoutMilliseconds: UInt64 = 30_000
+    public var sessionTimeToLiveSeconds: UInt64 = 3600
+    public var configCacheTimeToLiveSeconds: UInt64 = 300
+    public var defaultRateLimit = 1000
+    public var burstLimit = 2000
+    /// 0: one a processor.
+    public var reactorThreads = 0
+    public var backend = BackendChoice.auto
+    public var dataDirectory = "./data"
+    public var messageBytesMax = 65_536
+    public var jwtSecret: String?
+    public var jwtIssuer: String?
+    public var jwtAudience: String?
+    public var logLevel = LogLevel.INFO
+    public var drainDelayMilliseconds: UInt64 = 0
+    public var drainTimeoutMilliseconds: UInt64 = 20_000
+    public var opsArePublic = true
+    public var benchRoutes = false
+
+    /// One line a fault.
+    public struct Faults: Error { public let lines: [String] }
+
+    public init(environment values: [String: String]) throws(Faults) {
+        var reader = EnvironmentReader(values)
+        environment = reader.choice("ENVIRONMENT", environment)
+        reader.text("HOST") { host = $0 }
+        reader.number("PORT", 0...65_535) { port = UInt16($0) }
+        reader.number("REQUEST_TIMEOUT_MS", 100...600_000) { requestTimeoutMilliseconds = UInt64($0) }
+        reader.number("SESSION_TTL", 1...31_536_000) { sessionTimeToLiveSeconds = UInt64($0) }
+        reader.number("CONFIG_CACHE_TTL", 0...86_400) { configCacheTimeToLiveSeconds = UInt64($0) }
+        reader.number("RESPONSE_CACHE_TTL", 0...86_400) { _ in }
+        reader.number("MAX_CONNECTIONS_MONGO", 1...10_000) { _ in }
+        reader.number("MAX_CONNECTIONS_REDIS", 1...10_000) { _ in }
+        reader.number("MAX_MEDIA_BYTES", 1...1 << 30) { _ in }
+        reader.number("DEFAULT_RATE_LIMIT", 1...1_000_000_000) { defaultRateLimit = $0 }
+        reader.number("BURST_LIMIT", 1...1_000_000_000) { burstLimit = $0 }
+        reader.number("REACTOR_THREADS", 1...64) { reactorThreads = $0 }
+        readBackend(&reader)
+        reader.text("DATA_DIR") { dataDirectory = $0 }
+        reader.number("MAX_MESSAGE_BYTES", 1024...1 << 24) { messageBytesMax = $0 }
+        reader.secret("JWT_SECRET", bytesMin: 32) { jwtSecret = $0 }
+        reader.text("JWT_ISSUER") { jwtIssuer = $0 }
+        reader.text("JWT_AUDIENCE") { jwtAudience = $0 }
+        logLevel = reader.choice("LOG_LEVEL", logLevel)
+        reader.number("DRAIN_DELAY_MS", 0...600_000) { drainDelayMilliseconds = UInt64($0) }
+        reader.number("DRAIN_TIMEOUT_MS", 100...600_000) { drainTimeoutMilliseconds = UInt64($0) }
+        opsArePublic = reader.flag("OPS_PUBLIC", environment == .development)
+        benchRoutes = reader.flag("BENCH_ROUTES", false)
+        checkProduction(&reader)
+        Self.checkUnavailable(&reader)
+        if !reader.faults.isEmpty { throw Faults(lines: reader.faults) }
+    }
+
+    private mutating func readBackend(_ reader: inout EnvironmentReader) {
+        guard let value = reader.value("REACTOR_BACKEND") else { return }
+        if let known = BackendChoice(rawValue: value) { backend = known } else {
+            reader.fault("REACTOR_BACKEND", value, "auto or epoll; io_uring is not part of this version")
+        }
+    }
+
+    private func checkProduction(_ reader: inout EnvironmentReader) {
+        guard environment == .production else { return }
+        if benchRoutes { reader.faults.append("BENCH_ROUTES: true is refused in production") }
+        if jwtSecret == nil { reader.faults.append("JWT_SECRET: required in production") }
+        for name in ["MONGODB_URI", "REDIS_URL", "ENCRYPTION_KEYS"] where reader.value(name) == nil {
+            reader.faults.append("\(name): required in production")
+        }
+    }
+
+    /// Settings that would be silently without effect are refused instead.
+    private static func checkUnavailable(_ reader: inout EnvironmentReader) {
+        let later: [(String, String)] = [
+            ("MONGODB_URI", "messages are stored in SQLite under DATA_DIR"),
+            ("REDIS_URL", "sessions and limits are kept in this process"),
+            ("POSTGRESQL_URI", "tenants and keys are stored in SQLite under DATA_DIR"),
+            ("KAFKA_BROKERS", "there is no event stream"),
+            ("MCP_ENGINE_URL", "the built-in engine answers"),
+            ("SECURITY_HUB_URL", "tokens and roles are checked locally"),
+            ("TLS_CERT_FILE", "put a TLS proxy in front"), ("TLS_KEY_FILE", "put a TLS proxy in front"),
+            ("TLS_CLIENT_CA_FILE", "put a TLS proxy in front"),
+            ("JWT_PUBLIC_KEY_FILE", "tokens are verified with JWT_SECRET"),
+            ("JWT_JWKS_URL", "tokens are verified with JWT_SECRET"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "no traces are exported"),
+            ("SPILL_DIR", "messages are stored in SQLite under DATA_DIR"),
+        ]
+        for (name, instead) in later where reader.value(name) != nil {
+            reader.faults.append("\(name): not part of this version (\(instead)); unset it")
+        }
+    }
+
+    /// Name and value of every setting, secrets redacted.
+    public var effective: [(String, String)] {
+        [
+            ("ENVIRONMENT", environment.rawValue), ("HOST", host), ("PORT", "\(port)"),
+            ("REQUEST_TIMEOUT_MS", "\(requestTimeoutMilliseconds)"), ("SESSION_TTL", "\(sessionTimeToLiveSeconds)"),
+            ("CONFIG_CACHE_TTL", "\(configCacheTimeToLiveSeconds)"), ("DEFAULT_RATE_LIMIT", "\(defaultRateLimit)"),
+            ("BURST_LIMIT", "\(burstLimit)"),
+            ("REACTOR_THREADS", reactorThreads == 0 ? "one a processor" : "\(reactorThreads)"),
+            ("REACTOR_BACKEND", backend.rawValue), ("DATA_DIR", dataDirectory),
+            ("MAX_MESSAGE_BYTES", "\(messageBytesMax)"),
+            ("JWT_SECRET", jwtSecret == nil ? "generated in DATA_DIR" : "<redacted>"),
+            ("JWT_ISSUER", jwtIssuer ?? ""), ("JWT_AUDIENCE", jwtAudience ?? ""), ("LOG_LEVEL", logLevel.rawValue),
+            ("DRAIN_DELAY_MS", "\(drainDelayMilliseconds)"), ("DRAIN_TIMEOUT_MS", "\(drainTimeoutMilliseconds)"),
+            ("OPS_PUBLIC", "\(opsArePublic)"), ("BENCH_ROUTES", "\(benchRoutes)"),
+        ]
+    }
+}
+
+/// Reads variables and gathers what is wrong with them. An empty value counts as unset.
+struct EnvironmentReader {
+    private let values: [String: String]
+    var faults: [String] = []
+
+    init(_ values: [String: String]) { self.values = values }
+
+    func value(_ name: String) -> String? {
+        guard let value = values[name], !value.isEmpty else { return nil }
+        return value
+    }
+
+    mutating func fault(_ name: String, _ value: String, _ accepted: String) {
+        faults.append("\(name): \"\(value)\" is not accepted; use \(accepted)")
+    }
+
+    func text(_ name: String, _ use: (String) -> Void) {
+        if let value = value(name) { use(value) }
+    }
+
+    mutating func secret(_ name: String, bytesMin: Int, _ use: (String) -> Void) {
+        guard let value = value(name) else { return }
+        if value.utf8.count < bytesMin {
+            faults.append("\(name): too short; use at least \(bytesMin) bytes")
+        } else {
+            use(value)
+        }
+    }
+
+    mutating func number(_ name: String, _ range: ClosedRange<Int>, _ use: (Int) -> Void) {
+        guard let value = value(name) else { return }
+        if let number = Int(value), range.contains(number) { use(number) } else {
+            fault(name, value, "a whole number from \(range.lowerBound) to \(range.upperBound)")
+        }
+    }
+
+    mutating func flag(_ name: String, _ standard: Bool) -> Bool {
+        guard let value = value(name) else { return standard }
+        switch value {
+        case "true", "1": return true
+        case "false", "0": return false
+        default:
+            fault(name, value, "true or false")
+            return standard
+        }
+    }
+
+    mutating func choice<Choice: RawRepresentable & CaseIterable>(_ name: String, _ standard: Choice) -> Choice
+    where Choice.RawValue == String {
+        guard let value = value(name) else { return standard }
+        if let choice = Choice(rawValue: value) { return choice }
+        fault(name, value, Choice.allCases.map(\.rawValue).joined(separator: ", "))
+        return standard
+    }
+}

@@ -1,0 +1,71 @@
+import Bytes
+import ChatModel
+import Identity
+import Logging
+import Observability
+import Reactor
+import Rings
+import Stores
+import Synchronization
+
+/// What all cores share, immutable but for a few flags.
+public final class ServiceState: Sendable {
+    public static let version = "0.1.0"
+
+    public let configuration: Configuration
+    public let directory: TenantDirectory
+    public let tokenSettings: TokenSettings
+    let limiter: RateLimiter
+    let coreCount: Int
+    let backendName: String
+    let startedNanoseconds: UInt64
+    let startedMilliseconds: UInt64
+    let shardMetrics: [ShardMetrics]
+    let storeMetrics: StoreMetrics
+    let logger: Logger
+    let node: String
+    private let ready = Atomic<Bool>(false)
+    private let draining = Atomic<Bool>(false)
+    private let listenersClosed = Atomic<Bool>(false)
+    private let ending = Atomic<Bool>(false)
+    private let drainedCores = Atomic<Int>(0)
+
+    init(
+        configuration: Configuration, directory: TenantDirectory, tokenSettings: TokenSettings, coreCount: Int,
+        backendName: String, clock: LoopClock, storeMetrics: StoreMetrics, logger: Logger
+    ) {
+        self.configuration = configuration
+        self.directory = directory
+        self.tokenSettings = tokenSettings
+        self.coreCount = coreCount
+        self.backendName = backendName
+        self.storeMetrics = storeMetrics
+        self.logger = logger
+        limiter = RateLimiter(tenantCountMax: max(1, directory.tenants.count), seed: Digests.randomSeed())
+        startedNanoseconds = clock.nanoseconds
+        startedMilliseconds = clock.milliseconds
+        shardMetrics = (0..<coreCount).map { _ in ShardMetrics() }
+        let writer = ByteWriter(capacity: 16)
+        writer.append(hex: Digests.randomSeed(), digits: 8)
+        node = writer.string()
+    }
+
+    /// The cores accept connections.
+    var isReady: Bool { ready.load(ordering: .acquiring) }
+    func setReady() { ready.store(true, ordering: .releasing) }
+
+    /// SIGTERM came: `/readyz` says no.
+    var isDraining: Bool { draining.load(ordering: .acquiring) }
+    func setDraining() { draining.store(true, ordering: .releasing) }
+
+    /// The delay is over: listeners close, sockets are told to go.
+    var isClosing: Bool { listenersClosed.load(ordering: .acquiring) }
+    func setClosing() { listenersClosed.store(true, ordering: .releasing) }
+
+    /// Every core has finished: the loops may end.
+    var isEnding: Bool { ending.load(ordering: .acquiring) }
+    func setEnding() { ending.store(true, ordering: .releasing) }
+
+    func coreDidDrain() { drainedCores.wrappingAdd(1, ordering: .acquiringAndReleasing) }
+    var areAllDrained: Bool { drainedCores.load(ordering: .acquiring) >= coreCount }
+}

@@ -1,0 +1,60 @@
+import Bytes
+import ChatModel
+import Wire
+
+/// A socket's place in one conversation's log.
+struct Subscription {
+    enum State: Equatable {
+        /// The owner has been asked; `cursor` holds the client's `after_seq`.
+        case asked
+        /// Entries are read from the store; live ones are only noted in `headSeq`.
+        case replaying
+        case live
+        /// The client does not want it, although it is its user's.
+        case muted
+    }
+
+    var state: State
+    /// The last entry that was sent.
+    var cursor: UInt64
+    /// The last entry that is known of.
+    var headSeq: UInt64
+    /// The `id` of the subscribe frame that is answered at the end of the replay.
+    var frameID: ByteBlock?
+    /// False for the user's own conversations that came without being asked for.
+    var isFollower: Bool
+    /// A page of the replay is being read.
+    var isReading = false
+    /// The replay fills a hole that the client does not know of: nothing is said at its end.
+    var isCatchingUp = false
+}
+
+/// The socket side of a connection.
+final class SocketSession {
+    enum Kind { case chat, echo, broadcast }
+    enum State { case anonymous, connecting, open, closing }
+
+    let kind: Kind
+    var state: State
+    var inbound: WebSocketInbound
+    let deflate: DeflateParameters?
+    var principal: Principal?
+    var user: UserKey?
+    var shardKey: UInt16 = 0
+    var deviceID: ByteBlock?
+    var subscriptions: [Identifier: Subscription] = [:]
+    /// Messages and commands that have no answer yet.
+    var inFlight = 0
+    var refusedInARow = 0
+    var awaitsPong = false
+    var isForgotten = false
+    let requestID: ByteBlock
+
+    init(kind: Kind, messageBytesMax: Int, deflate: DeflateParameters?, requestID: ByteBlock) {
+        self.kind = kind
+        self.deflate = deflate
+        self.requestID = requestID
+        inbound = WebSocketInbound(messageBytesMax: messageBytesMax, deflate: deflate)
+        state = kind == .chat ? .anonymous : .open
+    }
+}
