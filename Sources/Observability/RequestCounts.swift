@@ -11,7 +11,7 @@ public final class RequestCounts: Sendable {
     /// Only the owning thread may call this.
     public func add(route: UInt8, method: UInt8, status: Int) {
         let key = 1 << 32 | UInt64(route) << 24 | UInt64(method) << 16 | UInt64(status & 0xFFFF)
-        var index = Int(truncatingIfNeeded: key &* 0x9E37_79B9_7F4A_7C15 >> 54)
+        var index = Int(truncatingIfNeeded: (key &* 0x9E37_79B9_7F4A_7C15) >> 54)
         for _ in 0..<Self.slots {
             let found = keys.load(index)
             if found == 0 { keys.store(key, at: index) }
