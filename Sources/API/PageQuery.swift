@@ -23,7 +23,7 @@ public struct PageQuery {
         while let pair = scanner.next(bytes) {
             scratch.removeAll()
             guard percentDecode(bytes.part(pair.value), into: scratch, plus: .isSpace) else {
-                faults.add("?", "format", "The query holds a malformed percent-encoding.")
+                faults.add("", "format", "The query holds a malformed percent-encoding.")
                 continue
             }
             read(bytes.part(pair.name), scratch.bytes, &faults)
@@ -36,28 +36,28 @@ public struct PageQuery {
             if let number = value.decimal(), number >= 1, number <= UInt64(Limits.pageMax) {
                 limit = Int(number)
             } else {
-                faults.add("?limit", "range", "limit must be a whole number from 1 to \(Limits.pageMax).")
+                faults.add("/limit", "range", "limit must be a whole number from 1 to \(Limits.pageMax).")
             }
         } else if name.equals("order") {
             if value.equals("asc") { order = .ascending } else if value.equals("desc") { order = .descending } else {
-                faults.add("?order", "format", "order must be asc or desc.")
+                faults.add("/order", "format", "order must be asc or desc.")
             }
         } else if name.equals("cursor") {
             cursor = ByteBlock(copying: value)
         } else if name.equals("after_seq") {
-            afterSeq = seq(value, "?after_seq", &faults)
+            afterSeq = seq(value, "/after_seq", &faults)
         } else if name.equals("before_seq") {
-            beforeSeq = seq(value, "?before_seq", &faults)
+            beforeSeq = seq(value, "/before_seq", &faults)
         } else if name.equals("user_id") {
             if MessageRequestReader.isName(value, Limits.userIDBytesMax) { userID = ByteBlock(copying: value) } else {
-                faults.add("?user_id", "format", "user_id must have 1 to \(Limits.userIDBytesMax) bytes.")
+                faults.add("/user_id", "format", "user_id must have 1 to \(Limits.userIDBytesMax) bytes.")
             }
         } else if name.equals("status") {
             status = ConversationStatus(value)
-            if status == nil { faults.add("?status", "format", "status must be open, pending, snoozed or closed.") }
+            if status == nil { faults.add("/status", "format", "status must be open, pending, snoozed or closed.") }
         } else if name.equals("channel") {
             channel = Channel(value)
-            if channel == nil { faults.add("?channel", "format", "This channel is not known.") }
+            if channel == nil { faults.add("/channel", "format", "This channel is not known.") }
         }
     }
 
@@ -67,7 +67,7 @@ public struct PageQuery {
         return nil
     }
 
-    static let badCursor = Problem.invalid("?cursor", "format", "This cursor is not valid here.")
+    static let badCursor = Problem.invalid("/cursor", "format", "This cursor is not valid here.")
 
     /// A cursor takes the place of `order`, `after_seq` and `before_seq`.
     public func history(_ conversation: Identifier, _ scope: Scope, _ origin: Origin) throws(Problem) -> HistoryQuery {

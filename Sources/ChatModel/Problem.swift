@@ -67,7 +67,7 @@ public enum ProblemCode: String, Sendable, CaseIterable {
     }
 }
 
-/// One fault of a request: where (a JSON pointer, RFC 6901, or `?name` for a query parameter) and what.
+/// One fault of a request: where (a JSON pointer, RFC 6901; `/name` for a query parameter) and what.
 public struct FieldFault: Sendable, Equatable {
     public let pointer: String
     public let code: String

@@ -26,6 +26,14 @@ public enum RequestBody: Equatable {
     case inPlace(ByteRange)
     /// In the assembler's `body` writer.
     case decoded
+
+    /// Bytes of the body, decoded.
+    public func count(_ assembler: RequestAssembler) -> Int {
+        switch self {
+        case .inPlace(let range): range.count
+        case .decoded: assembler.body.count
+        }
+    }
 }
 
 public enum RequestProgress: Equatable {

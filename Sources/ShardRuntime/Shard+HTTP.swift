@@ -33,13 +33,17 @@ extension Shard {
                     try expectBody(token, assembler, rest)
                     if connections[slot].phase != .http { return bytes.byteCount }
                 case .complete(let body, let consumed):
+                    let isShared = assembler === self.assembler
                     let used = handle(token, assembler, rest, body) ? consumed : 0
+                    // A shared one serves the next connection, whatever became of this one.
+                    if isShared { assembler.reset() }
                     guard connections.contains(token) else { return bytes.byteCount }
-                    if connections[slot].assembler != nil { giveBackAssembler(token) } else { assembler.reset() }
+                    giveBackAssembler(token)
                     offset += used
                     if used == 0 { return offset }
                 }
             } catch {
+                if assembler === self.assembler { assembler.reset() }
                 refuse(token, problem(for: error))
                 return bytes.byteCount
             }
@@ -136,11 +140,7 @@ extension Shard {
                 case .end(let next):
                     connections[token.slot].phase = .http
                     giveBackAssembler(token)
-                    scratch.removeAll()
-                    scratch.append("{\"bytes\":")
-                    scratch.append(decimal: exchange.sinkBytes)
-                    scratch.append(0x7D)
-                    respond(token, takeOrdinal(token), context, 200, MediaType.json, scratch)
+                    respondSink(token, takeOrdinal(token), context, exchange.sinkBytes)
                     return next
                 }
             } catch {
@@ -148,6 +148,14 @@ extension Shard {
                 return bytes.byteCount
             }
         }
+    }
+
+    func respondSink(_ token: Token, _ ordinal: UInt32, _ context: RequestContext, _ bytes: UInt64) {
+        scratch.removeAll()
+        scratch.append("{\"bytes\":")
+        scratch.append(decimal: bytes)
+        scratch.append(0x7D)
+        respond(token, ordinal, context, 200, MediaType.json, scratch)
     }
 
     // MARK: What a request is

@@ -46,6 +46,7 @@ extension Shard {
             return handleAPI(token, assembler, bytes, body, match, context)
         case .guest: handleGuest(token, assembler, bytes, body, context)
         case .socket: return handleUpgrade(token, assembler, bytes, context)
+        case .benchSink: respondSink(token, takeOrdinal(token), context, UInt64(body.count(assembler)))
         case .benchEcho: upgrade(token, assembler, bytes, context, .echo, nil)
         case .benchBroadcast: upgrade(token, assembler, bytes, context, .broadcast, nil)
         default: handleOperations(token, assembler, bytes, context)
