@@ -57,6 +57,20 @@ let package = Package(
         room("Identity", ["Bytes", "ChatModel", "Rings", "Wire", "Stores", "CCrypto", "CLinux"]),
         room("Reactor", ["Bytes", "Rings", "CLinux"]),
 
+
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
+        tests("Bytes", ["TestSupport"]),
+        tests("Rings", ["TestSupport", "Reactor", "CLinux"]),
+        tests("Reactor", ["TestSupport", "Bytes", "Rings", "CLinux"]),
+        tests("Observability"),
+        tests("Wire", ["Bytes"]),
+        tests("ChatModel", ["Bytes"]),
+        tests("Conversations", ["Bytes", "ChatModel"]),
+        tests("Engine", ["Bytes", "ChatModel"]),
+        tests("Identity", ["Bytes", "ChatModel", "Stores", "Wire"]),
+        tests("Stores", ["Bytes", "Rings", "ChatModel", "Reactor", "Wire", "CLinux"]),
+        tests("API", ["Bytes", "ChatModel", "Wire", "Identity", "Stores"]),
+        tests("Ingest", ["Bytes", "Wire"]),
     ],
     swiftLanguageModes: [.v6],
     cxxLanguageStandard: .cxx17

@@ -148,7 +148,9 @@ struct Fields {
 
     func path(_ name: StaticString) -> String { "\(pointer)/\(name)" }
 
-    func has(_ name: StaticString) -> Bool { parser.field(object, name) != nil }
+    func has(_ name: StaticString) -> Bool {
+        parser.field(object, name).map { parser.kind($0) != .null } ?? false
+    }
 
     /// The field, or nil when it is absent or null; an absent required one is a fault.
     func node(_ name: StaticString, _ presence: Presence, _ faults: inout FaultList) -> JSONNode? {

@@ -42,7 +42,7 @@ public struct Token: Equatable, Hashable, Sendable, BitwiseCopyable {
     }
 
     @inlinable @inline(always) func pointer(_ slot: UInt32) -> UnsafeMutablePointer<Row> {
-        unsafe chunks[Int(slot) >> Self.rowsPerChunkLog2] + (Int(slot) & (1 << Self.rowsPerChunkLog2 - 1))
+        unsafe chunks[Int(slot) >> Slab.rowsPerChunkLog2] + (Int(slot) & (1 << Slab.rowsPerChunkLog2 - 1))
     }
 
     /// Puts a row in; nil when `rowsMax` rows are taken.

@@ -121,10 +121,9 @@ public struct Problem: Error, Sendable {
         writer.append(decimal: status)
         writer.append(",\"detail\":")
         writer.append(json: detail)
-        if instance.byteCount > 0 {
-            writer.append(",\"instance\":")
-            writer.append(json: instance)
-        }
+        // A request that could not be read has no path of its own.
+        writer.append(",\"instance\":")
+        if instance.byteCount > 0 { writer.append(json: instance) } else { writer.append("\"/\"") }
         writer.append(",\"code\":\"")
         writer.append(string: code.rawValue)
         writer.append("\",\"request_id\":")

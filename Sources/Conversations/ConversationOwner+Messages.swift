@@ -233,20 +233,20 @@ extension ConversationOwner {
 
     private func committed(_ flight: InFlight, _ state: ConversationState) {
         state.isStored = true
-        let cores = audience(of: state)
         for placed in flight.items {
             switch placed.item {
-            case .message(let submission): stored(submission, placed, flight.unit, state, cores)
+            case .message(let submission): stored(submission, placed, flight.unit, state)
             case .reply(let run):
-                announce(flight.unit, placed.firstEntry..<placed.firstEntry + placed.entryCount, state, cores)
+                // The audience may have grown by an item before this one of the same unit.
+                let entries = placed.firstEntry..<placed.firstEntry + placed.entryCount
+                announce(flight.unit, entries, state, audience(of: state))
                 finish(run, in: state, reason: "completed", reply: flight.unit.entries[placed.firstEntry].body)
             }
         }
     }
 
     private func stored(
-        _ submission: Submission, _ placed: PlacedItem, _ unit: CommitUnit, _ state: ConversationState,
-        _ cores: UInt64
+        _ submission: Submission, _ placed: PlacedItem, _ unit: CommitUnit, _ state: ConversationState
     ) {
         let entry = unit.entries[placed.firstEntry]
         let waiter = Waiter(
@@ -256,7 +256,7 @@ extension ConversationOwner {
         let entries = placed.firstEntry..<placed.firstEntry + placed.entryCount
         if let reply = placed.replyEntry {
             answer(waiter, reply: unit.entries[reply].body, status: "answered")
-            announceInstantRun(unit, entries, submission, state, cores)
+            announceInstantRun(unit, entries, submission, state, audience(of: state))
             return
         }
         let runFollows = state.row.handler.type == .bot && placed.handlerBefore.type == .bot

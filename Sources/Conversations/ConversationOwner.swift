@@ -198,6 +198,10 @@ public final class ConversationOwner {
             }
             let waiting = user.waiting
             user.waiting = []
+            // What waits for one of these conversations came first; nothing may overtake it now.
+            for row in rows where conversations[row.id] != nil {
+                for request in unread.removeValue(forKey: row.id) ?? [] { receive(request) }
+            }
             for submission in waiting { submit(submission) }
         case .conversation(let id, let row):
             let waiting = unread.removeValue(forKey: id) ?? []
@@ -246,13 +250,18 @@ public final class ConversationOwner {
         }
     }
 
+    /// Nothing would be lost if this user were read again: the store knows every conversation that is open.
+    func mayForget(_ user: UserState) -> Bool {
+        user.isIdle && user.open.allSatisfy { $0.flatMap { conversations[$0] }?.isStored ?? true }
+    }
+
     private func evictUsers() {
         var chances = 16
         while userClock.count > Limits.usersCachedPerShard, chances > 0 {
             chances -= 1
             if userHand >= userClock.count { userHand = 0 }
             let key = userClock[userHand]
-            if let state = users[key], state.wasTouched || !state.isIdle {
+            if let state = users[key], state.wasTouched || !mayForget(state) {
                 state.wasTouched = false
                 userHand += 1
             } else {

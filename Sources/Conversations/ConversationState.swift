@@ -116,5 +116,6 @@ final class UserState {
 
     init(_ key: UserKey) { self.key = key }
 
-    var isIdle: Bool { devices == 0 && waiting.isEmpty && isLoaded }
+    /// While the user is being read something waits, so one that is not loaded may be idle too.
+    var isIdle: Bool { devices == 0 && waiting.isEmpty }
 }

@@ -117,7 +117,8 @@ public final class TokenVerifier {
         let scratch = scratch
         scratch.removeAll()
         guard Base64URL.decode(encoded, into: scratch), parser.parse(scratch.bytes) else { return false }
-        return parser.kind(JSONParser.root) == .object
+        // RFC 7519 section 4: a claim that is named twice says two things; refuse.
+        return parser.kind(JSONParser.root) == .object && !parser.hasDuplicateKeys(JSONParser.root)
     }
 
     private func algorithm(_ header: RawSpan) throws(CredentialFault) -> Int {

@@ -74,16 +74,22 @@ import Glibc
         queue.removeAll()
     }
 
-    private mutating func arm(_ operation: Operation) {
+    /// Makes sure that the descriptor has an interest, under the operation's token.
+    private mutating func adopt(_ operation: Operation) {
         let index = Int(operation.descriptor)
         if index >= interests.count {
             interests.append(contentsOf: repeatElement(Interest(), count: max(64, index + 1 - interests.count)))
         }
         if interests[index].token != operation.token {
+            // Epoll still holds the old generation: no set of events may look registered.
             interests[index] = Interest(
-                token: operation.token, kind: operation.kind, registered: interests[index].registered,
-                isRegistered: interests[index].isRegistered, wanted: 0)
+                token: operation.token, registered: .max, isRegistered: interests[index].isRegistered)
         }
+    }
+
+    private mutating func arm(_ operation: Operation) {
+        adopt(operation)
+        let index = Int(operation.descriptor)
         interests[index].kind = operation.kind
         interests[index].wanted |= Self.readable
         apply(operation.descriptor)
@@ -100,6 +106,8 @@ import Glibc
         let index = Int(descriptor)
         let interest = interests[index]
         if interest.isRegistered && interest.registered == interest.wanted { return }
+        // Taken out after a hangup, and still paused: it would only say so again.
+        if !interest.isRegistered && interest.wanted == 0 { return }
         let data = UInt64(UInt32(bitPattern: descriptor)) | UInt64(interest.token.generation) << 32
         let operation: Int32 = interest.isRegistered ? 3 : 1
         let result = cl_epoll_control(epoll, operation, descriptor, interest.wanted, data)
@@ -117,9 +125,8 @@ import Glibc
         }
         if sent == -Int(EAGAIN) {
             unsafe blocked[operation.descriptor] = Array(queue.vectors[start..<start + count])
-            let index = Int(operation.descriptor)
-            interests[index].token = operation.token
-            interests[index].wanted |= Self.writable
+            adopt(operation)
+            interests[Int(operation.descriptor)].wanted |= Self.writable
             apply(operation.descriptor)
             return
         }

@@ -72,7 +72,9 @@ public struct EventLoop<B: Backend & ~Copyable>: ~Copyable {
             delegate.run(batch)
             batch.removeAll()
             rounds += 1
-            if rounds < 4 { delegate.finishTurn() } else { return }
+            // What the last round caused is queued too, or the loop would sleep on it; then `sleep` only looks.
+            delegate.finishTurn()
+            if rounds == 4 { return }
         }
     }
 

@@ -42,6 +42,10 @@ public final class Port<Element: Sendable> {
         if waitingStart == waiting.count, waitingStart > 0 {
             waiting.removeAll(keepingCapacity: waiting.count <= 4096)
             waitingStart = 0
+        } else if waitingStart >= 1024, waitingStart * 2 >= waiting.count {
+            // A port that never runs empty must not keep what it has passed on.
+            waiting.removeSubrange(..<waitingStart)
+            waitingStart = 0
         }
         if producer.publish() { doorbell?.ringIfAsleep() }
     }

@@ -144,11 +144,6 @@ final class MessageWriter {
                 return .duplicate(index: index, found)
             }
         }
-        switch unit.rowChange {
-        case .insert: try insert(unit.conversation)
-        case .update: try update(unit.conversation)
-        case .none: break
-        }
         for (index, entry) in unit.entries.enumerated() {
             do {
                 try insert(entry, unit.conversation.id)
@@ -157,6 +152,12 @@ final class MessageWriter {
                 try removeEntries(unit, before: index)
                 return .conflict(lastSeq: try head(of: unit.conversation.id))
             }
+        }
+        // The row comes last: a unit that met a conflict above has changed nothing.
+        switch unit.rowChange {
+        case .insert: try insert(unit.conversation)
+        case .update: try update(unit.conversation)
+        case .none: break
         }
         metrics.entries.add(UInt64(unit.entries.count))
         return .committed

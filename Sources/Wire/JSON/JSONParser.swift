@@ -33,6 +33,7 @@ public struct JSONNode: Equatable, BitwiseCopyable {
     // every access is checked against their counts.
     private let parser: OpaquePointer
     @usableFromInline var document = unsafe csj_document()
+    private let seed = UInt64.random(in: .min ... .max)
 
     /// `documentBytesMax` bounds one document, `depthMax` its nesting.
     public init(documentBytesMax: Int, depthMax: Int) {
@@ -166,21 +167,19 @@ public struct JSONNode: Equatable, BitwiseCopyable {
     }
 
     /// True when an object anywhere in `node` names a field twice: two readers could then disagree about
-    /// what was sent. Quadratic in an object's own fields, which the document's size bounds.
+    /// what was sent. An object of more than a few fields is sorted by seeded hashes, since comparing each
+    /// field with each would let one document of 64 KiB hold a core for seconds.
     public func hasDuplicateKeys(_ node: JSONNode) -> Bool {
         switch kind(node) {
         case .object:
+            var count = 0
             var key = first(in: node)
             while let current = key {
-                var other = nextKey(after: current)
-                while let candidate = other {
-                    if string(candidate).equals(string(current)) { return true }
-                    other = nextKey(after: candidate)
-                }
                 if hasDuplicateKeys(value(of: current)) { return true }
+                count += 1
                 key = nextKey(after: current)
             }
-            return false
+            return count <= Self.fieldsComparedMax ? hasEqualKeys(node) : hasEqualKeysByHash(node, count)
         case .array:
             var element = first(in: node)
             while let current = element {
@@ -190,6 +189,41 @@ public struct JSONNode: Equatable, BitwiseCopyable {
             return false
         default: return false
         }
+    }
+
+    private static let fieldsComparedMax = 16
+
+    private func hasEqualKeys(_ object: JSONNode) -> Bool {
+        var key = first(in: object)
+        while let current = key {
+            var other = nextKey(after: current)
+            while let candidate = other {
+                if string(candidate).equals(string(current)) { return true }
+                other = nextKey(after: candidate)
+            }
+            key = nextKey(after: current)
+        }
+        return false
+    }
+
+    private func hasEqualKeysByHash(_ object: JSONNode, _ count: Int) -> Bool {
+        var keys: [(hash: UInt64, key: JSONNode)] = []
+        keys.reserveCapacity(count)
+        var key = first(in: object)
+        while let current = key {
+            keys.append((string(current).hash(seed: seed), current))
+            key = nextKey(after: current)
+        }
+        keys.sort { $0.hash < $1.hash }
+        for place in keys.indices.dropFirst() {
+            // Nobody outside knows the seed, so equal hashes of different keys do not pile up.
+            var other = place - 1
+            while other >= 0, keys[other].hash == keys[place].hash {
+                if string(keys[other].key).equals(string(keys[place].key)) { return true }
+                other -= 1
+            }
+        }
+        return false
     }
 
     /// The value as compact JSON: what is stored and sent on, so that no reader sees the sender's spelling.

@@ -1,0 +1,159 @@
+import Bytes
+import Testing
+
+@testable import ChatModel
+
+private let messageID = Identifier(high: 0x0192_A3B4_C5D6_7E8F, low: 0x9A0B_1C2D_3E4F_5061)
+private let conversationID = Identifier(high: 0x0192_A3B4_C5D6_7000, low: 0x8000_0000_0000_5061)
+
+private func entry() -> Entry {
+    Entry(
+        id: messageID, conversation: conversationID, seq: 12, kind: .message, isInbound: true,
+        senderType: .user, senderID: ByteBlock("ann"), channel: .web,
+        content: ByteBlock(#"{"type":"text","text":"Hi"}"#), createdAtMilliseconds: 951_782_400_000)
+}
+
+private func json(_ entry: Entry) -> String {
+    let writer = ByteWriter(capacity: 16)
+    entry.write(into: writer)
+    return writer.string()
+}
+
+private func json(_ conversation: Conversation, unread: UInt64) -> String {
+    let writer = ByteWriter(capacity: 16)
+    conversation.write(into: writer, unread: unread)
+    return writer.string()
+}
+
+@Suite struct EntryTests {
+    @Test func `An inbound message has the contract's members`() {
+        #expect(
+            json(entry())
+                == #"{"id":"msg_0192a3b4-c5d6-7e8f-9a0b-1c2d3e4f5061","#
+                + #""conversation_id":"conv_0192a3b4-c5d6-7000-8000-000000005061","seq":12,"#
+                + #""kind":"message","direction":"inbound","sender":{"type":"user","id":"ann"},"#
+                + #""channel":"web","content":{"type":"text","text":"Hi"},"status":"accepted","#
+                + #""visibility":"public","metadata":{},"#
+                + #""created_at":"2000-02-29T00:00:00.000Z"}"#)
+    }
+
+    @Test func `An outbound entry is sent, by whoever sent it`() {
+        var outbound = entry()
+        outbound.isInbound = false
+        outbound.senderType = .bot
+        outbound.kind = .handler
+        let text = json(outbound)
+        #expect(text.contains(#""kind":"handler","direction":"outbound","sender":{"type":"bot","#))
+        #expect(text.contains(#""status":"sent""#))
+        #expect(!text.contains("accepted"))
+    }
+
+    @Test func `Optional members stand only when there is something to say`() {
+        #expect(!json(entry()).contains("reply_to"))
+        #expect(!json(entry()).contains("client_message_id"))
+        var full = entry()
+        full.replyTo = messageID
+        full.clientMessageID = ByteBlock("c-\"1\"")
+        full.metadata = ByteBlock(#"{"a":1}"#)
+        let text = json(full)
+        #expect(text.contains(#","reply_to":"msg_0192a3b4-c5d6-7e8f-9a0b-1c2d3e4f5061","#))
+        #expect(text.contains(#","client_message_id":"c-\"1\"","#))
+        #expect(text.contains(#","metadata":{"a":1},"#))
+    }
+
+    @Test func `A sender's name cannot break out of its string`() {
+        var nasty = entry()
+        nasty.senderID = ByteBlock("a\",\"seq\":1,\"x\":\"\n")
+        #expect(json(nasty).contains(#""id":"a\",\"seq\":1,\"x\":\"\n"}"#))
+    }
+
+    @Test func `The greatest seq is written in full`() {
+        var last = entry()
+        last.seq = .max
+        #expect(json(last).contains(#""seq":18446744073709551615,"#))
+    }
+}
+
+@Suite struct ConversationTests {
+    @Test func `A conversation has the contract's members`() {
+        var row = Conversation(
+            id: conversationID, tenant: TenantIndex(0), userID: ByteBlock("a\"b"), channel: .sms,
+            lastSeq: 7, createdAtMilliseconds: 0, updatedAtMilliseconds: 951_782_400_001)
+        #expect(
+            json(row, unread: 2)
+                == #"{"id":"conv_0192a3b4-c5d6-7000-8000-000000005061","user_id":"a\"b","#
+                + #""channel":"sms","status":"open","handler":{"type":"bot","token":1},"#
+                + #""labels":[],"priority":"normal","attributes":{},"last_seq":7,"unread":2,"#
+                + #""created_at":"1970-01-01T00:00:00.000Z","#
+                + #""updated_at":"2000-02-29T00:00:00.001Z","version":1}"#)
+        row.handler = Handler(type: .human, token: 9)
+        row.status = .snoozed
+        #expect(json(row, unread: 0).contains(#""handler":{"type":"human","token":9}"#))
+        #expect(json(row, unread: 0).contains(#""status":"snoozed""#))
+    }
+
+    @Test func `Names of channels, types and states come back from their text`() {
+        for channel in Channel.allCases {
+            let name = ByteBlock(channel.name.description)
+            #expect(Channel(name.bytes) == channel)
+        }
+        for type in ContentType.allCases {
+            let name = ByteBlock(type.name.description)
+            #expect(ContentType(name.bytes) == type)
+        }
+        for status in ConversationStatus.allCases {
+            let name = ByteBlock(status.name.description)
+            #expect(ConversationStatus(name.bytes) == status)
+        }
+    }
+
+    @Test(arguments: ["", "Web", "web ", "WEB", "we", "webb", "Open", "Text", "quick-replies", "0"])
+    func `Any other name is unknown`(_ text: String) {
+        let name = ByteBlock(text)
+        #expect(Channel(name.bytes) == nil)
+        #expect(ContentType(name.bytes) == nil)
+        #expect(ConversationStatus(name.bytes) == nil)
+    }
+}
+
+@Suite struct TenantDirectoryTests {
+    private func tenant(_ index: UInt16, _ name: String) -> Tenant {
+        Tenant(
+            index: TenantIndex(index), name: name, allowsGuests: true, ratePerMinute: 1, burst: 1,
+            userRatePerMinute: 1, userBurst: 1, runPolicy: .queue, allowedOrigins: [])
+    }
+
+    private func found(_ name: String, in directory: TenantDirectory) -> String? {
+        let block = ByteBlock(name)
+        return directory.find(block.bytes)?.nameText
+    }
+
+    @Test func `A tenant is found by its exact name and by its index`() {
+        let names = (0..<500).map { "tenant-\($0)" }
+        let directory = TenantDirectory(names.enumerated().map { tenant(UInt16($0), $1) })
+        for (index, name) in names.enumerated() {
+            #expect(found(name, in: directory) == name)
+            #expect(directory.find(named: name)?.index == TenantIndex(UInt16(index)))
+            #expect(directory[TenantIndex(UInt16(index))].nameText == name)
+        }
+    }
+
+    @Test(arguments: ["", "acm", "acme ", "Acme", "ACME", "acme\0", "globex"])
+    func `Any other name is not known`(_ name: String) {
+        let directory = TenantDirectory([tenant(0, "acme")])
+        #expect(found(name, in: directory) == nil)
+        #expect(directory.find(named: name) == nil)
+    }
+
+    @Test func `A directory may be empty`() {
+        #expect(found("acme", in: TenantDirectory([])) == nil)
+    }
+
+    @Test(arguments: ["", "Queue", "merge", "queue ", "0"])
+    func `An unknown run policy is none`(_ name: String) {
+        #expect(RunPolicy(name: name) == nil)
+        for policy in [RunPolicy.queue, .burst, .restart] {
+            #expect(RunPolicy(name: policy.name) == policy)
+        }
+    }
+}

@@ -1,0 +1,99 @@
+import Bytes
+import Testing
+import Wire
+
+@testable import Ingest
+
+private func route(_ path: String) -> (route: Route, variable: String) {
+    let block = ByteBlock(path)
+    let match = Router.match(block.bytes)
+    return (match.route, block.bytes.part(match.variable).string())
+}
+
+private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
+    route == .unknown || route == .conversation ? nil : (route.pattern.description, route)
+}
+
+@Suite struct RouterTests {
+    @Test func `Every documented path has its route`() {
+        #expect(fixed.count == Route.allCases.count - 2)
+        for (path, wanted) in fixed {
+            #expect(route(path).route == wanted, "\(path)")
+            #expect(route(path).variable == "")
+        }
+    }
+
+    @Test func `A conversation's path gives its id`() {
+        for id in ["x", "conv_0192a3b4-c5d6-7e8f-9a0b-1c2d3e4f5061", "%2F", "ws", "..", "a b"] {
+            let found = route("/api/v2/chat/conversations/\(id)")
+            #expect(found.route == .conversation)
+            #expect(found.variable == id)
+        }
+    }
+
+    @Test func `One byte more, less or other than a path is no route`() {
+        for (path, wanted) in fixed where path != "/" {
+            let bytes = Array(path.utf8)
+            for place in bytes.indices {
+                for byte in UInt8.min...UInt8.max where byte != bytes[place] {
+                    var other = bytes
+                    other[place] = byte
+                    let block = ByteBlock(other)
+                    #expect(Router.match(block.bytes).route == .unknown)
+                }
+                var shorter = bytes
+                shorter.remove(at: place)
+                let block = ByteBlock(shorter)
+                #expect(Router.match(block.bytes).route != wanted)
+            }
+            for suffix in ["/", "x", "?", " ", "%20", "/..", "\0"] {
+                #expect(route(path + suffix).route != wanted, "\(path + suffix)")
+            }
+            #expect(route("/" + path).route == .unknown)
+            #expect(route(path.uppercased()).route == .unknown)
+        }
+    }
+
+    @Test(arguments: [
+        "", "x", "//", "health", "/Health", "/health/", "/health/Detailed", "/healthz", "/api", "/api/",
+        "/api/v2", "/api/v1/chat/message", "/api/v3/chat/message", "/api/v2/chat", "/api/v2/chat/",
+        "/api/v2/chat/messages", "/api/v2/chat/conversations/", "/api/v2/chat/conversation/x",
+        "/api/v2/chat/conversations/x/", "/api/v2/chat/conversations/x/messages",
+        "/api/v2/chat/conversations//x", "/api/v2/chat/conversationsx/y", "/bench", "/bench/",
+        "/bench/echo/", "/bench/sinks", "/openapi.yml", "/../health", "/health/../info",
+        "/%68ealth", "/index.html", "/metrics/", "*", "/api/v2/chat/wss", "/robots.txt",
+    ])
+    func `A near miss is no route`(_ path: String) {
+        #expect(route(path).route == .unknown)
+        #expect(route(path).variable == "")
+    }
+
+    @Test func `Each route accepts its methods and no other`() {
+        let posts: [Route] = [.guest, .message, .benchSink]
+        let sockets: [Route] = [.socket, .benchEcho, .benchBroadcast]
+        let methods: [HTTPMethod] = [.get, .head, .post, .put, .delete, .patch, .options]
+        for route in Route.allCases where route != .unknown {
+            for method in methods {
+                let wanted: Bool =
+                    if posts.contains(route) { method == .post } else if sockets.contains(route) {
+                        method == .get
+                    } else { method == .get || method == .head }
+                #expect(route.accepts(method) == wanted, "\(method) \(route)")
+            }
+        }
+    }
+
+    @Test func `The Allow header names what is accepted, and OPTIONS`() {
+        let names: [(HTTPMethod, String)] = [(.get, "GET"), (.head, "HEAD"), (.post, "POST")]
+        for route in Route.allCases where route != .unknown {
+            let allowed = route.allows.description.split(separator: ", ").map(String.init)
+            #expect(allowed == names.filter { route.accepts($0.0) }.map(\.1) + ["OPTIONS"])
+        }
+    }
+
+    @Test func `Bench routes are those below bench and no other`() {
+        for route in Route.allCases {
+            #expect(route.isBench == route.pattern.description.hasPrefix("/bench/"))
+        }
+    }
+}
