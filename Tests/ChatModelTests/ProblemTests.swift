@@ -40,8 +40,8 @@ private let contract: [(code: String, status: Int, isRetryable: Bool)] = [
                 + #""code":"not_found","request_id":"req-1","retryable":false}"#)
     }
 
-    @Test func `An empty instance is left out`() {
-        #expect(!json(Problem(.conflict, "x")).contains("instance"))
+    @Test func `An empty instance becomes the root`() {
+        #expect(json(Problem(.conflict, "x")).contains("\"instance\":\"/\""))
         #expect(json(Problem(.conflict, "x"), instance: "/").contains(#""instance":"/""#))
     }
 
