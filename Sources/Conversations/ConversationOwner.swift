@@ -43,6 +43,8 @@ public final class ConversationOwner {
     var users: [UserKey: UserState] = [:]
     /// Requests that wait for a conversation to be read.
     var unread: [Identifier: [OwnerRequest]] = [:]
+    /// Conversations of which a read is on its way.
+    var reading: Set<Identifier> = []
     /// Keys whose message is waiting or on its way.
     var keysInProgress: [Digest: Identifier] = [:]
     /// Sockets that sent the same key again meanwhile.
@@ -120,12 +122,8 @@ public final class ConversationOwner {
             state.wasTouched = true
             return state
         }
-        if unread[id] == nil {
-            actions.append(.read(.conversation(id)))
-            unread[id] = [request]
-        } else {
-            unread[id]?.append(request)
-        }
+        if reading.insert(id).inserted { actions.append(.read(.conversation(id))) }
+        unread[id, default: []].append(request)
         return nil
     }
 
@@ -204,6 +202,7 @@ public final class ConversationOwner {
             }
             for submission in waiting { submit(submission) }
         case .conversation(let id, let row):
+            reading.remove(id)
             let waiting = unread.removeValue(forKey: id) ?? []
             if let row {
                 if conversations[id] == nil { hold(ConversationState(row: row, isStored: true)) }
@@ -217,6 +216,7 @@ public final class ConversationOwner {
             user.waiting = []
             for submission in waiting { fail(submission.origin, submission.frameID, Self.storeUnavailable) }
         case .unavailable(.conversation(let id)):
+            reading.remove(id)
             for request in unread.removeValue(forKey: id) ?? [] { refuse(request, Self.storeUnavailable) }
         }
     }
@@ -239,7 +239,7 @@ public final class ConversationOwner {
             chances -= 1
             if conversationHand >= conversationClock.count { conversationHand = 0 }
             let id = conversationClock[conversationHand]
-            if let state = conversations[id], state.wasTouched || !state.isIdle {
+            if let state = conversations[id], state.wasTouched || !mayForget(state) {
                 state.wasTouched = false
                 conversationHand += 1
             } else {
@@ -250,9 +250,21 @@ public final class ConversationOwner {
         }
     }
 
-    /// Nothing would be lost if this user were read again: the store knows every conversation that is open.
+    /// Nothing would be lost if this conversation were read again, and no older read of it is on its way that
+    /// would bring it back as it was.
+    func mayForget(_ state: ConversationState) -> Bool {
+        state.isIdle && !reading.contains(state.row.id) && users[state.user]?.waiting.isEmpty ?? true
+    }
+
+    /// Nothing would be lost or overtaken if this user were read again: the store knows every conversation
+    /// that is open, and no message waits for one of them to be read.
     func mayForget(_ user: UserState) -> Bool {
-        user.isIdle && user.open.allSatisfy { $0.flatMap { conversations[$0] }?.isStored ?? true }
+        guard user.isIdle else { return false }
+        for case let id? in user.open {
+            if unread[id] != nil { return false }
+            if let state = conversations[id], !state.isStored { return false }
+        }
+        return true
     }
 
     private func evictUsers() {

@@ -527,7 +527,7 @@ final class World {
     private func checkMemory() {
         if !owner.keysInProgress.isEmpty { violate("keys stay in progress") }
         if !owner.repeatedOrigins.isEmpty { violate("repeated keys are forgotten") }
-        if !owner.unread.isEmpty { violate("requests wait for a read that nobody makes") }
+        if !owner.unread.isEmpty || !owner.reading.isEmpty { violate("requests wait for a read that nobody makes") }
         if !owner.runs.isEmpty { violate("runs stay") }
         for state in owner.conversations.values {
             if !state.isStored { violate("a conversation without a stored entry is held") }
