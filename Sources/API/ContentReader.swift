@@ -11,6 +11,8 @@ public struct ReadContent {
     public let json: ByteBlock
     /// What the engine reads.
     public let text: ByteBlock
+    /// Of its value: the same for any order of fields.
+    public let hash: UInt64
 }
 
 /// Collects the faults of one request. At most `faultsMax` are told; one is enough to refuse.
@@ -64,7 +66,7 @@ public final class ContentReader {
         guard faults.faults.count == before else { return nil }
         writer.removeAll()
         parser.write(node, into: writer)
-        return ReadContent(type: type, json: writer.block(), text: text(of: type, node))
+        return ReadContent(type: type, json: writer.block(), text: text(of: type, node), hash: parser.hash(node))
     }
 
     private func text(of type: ContentType, _ node: JSONNode) -> ByteBlock {

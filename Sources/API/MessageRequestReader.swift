@@ -58,6 +58,7 @@ public final class MessageRequestReader {
         let clientID = name(root, "client_message_id", Limits.clientMessageIDBytesMax, &faults)
         _ = name(root, "device_id", Limits.deviceIDBytesMax, &faults)
         let metadata = metadata(root, &faults)
+        let metadataHash = metadata == nil ? 0 : parser.field(root, "metadata").map(parser.hash) ?? 0
         var content: ReadContent?
         if let node = parser.field(root, "content") {
             content = contents.read(node, at: "/content", &faults)
@@ -66,12 +67,13 @@ public final class MessageRequestReader {
         }
         guard faults.isEmpty, let user, let content else { throw faults.problem }
         return submission(
-            context, user, channel, conversation, replyTo, clientID, metadata, content)
+            context, user, channel, conversation, replyTo, clientID, metadata, metadataHash, content)
     }
 
     private func submission(
         _ context: Context, _ user: ByteBlock, _ channel: Channel, _ conversation: Identifier?,
-        _ replyTo: Identifier?, _ clientID: ByteBlock?, _ metadata: ByteBlock?, _ content: ReadContent
+        _ replyTo: Identifier?, _ clientID: ByteBlock?, _ metadata: ByteBlock?,
+        _ metadataHash: UInt64, _ content: ReadContent
     ) -> Submission {
         let tenantName = context.tenant.name
         let key = context.key ?? clientID
@@ -84,7 +86,7 @@ public final class MessageRequestReader {
             text: content.text, clientMessageID: clientID ?? context.frameID,
             idempotency: key.map { digest(tenantName, user, $0) },
             fingerprint: key == nil
-                ? 0 : fingerprint(channel, conversation, replyTo, metadata, content.json),
+                ? 0 : fingerprint(channel, conversation, replyTo, metadataHash, content.hash),
             replyTo: replyTo, metadata: metadata, waitsForReply: context.waitsForReply,
             arrivedNanoseconds: context.nowNanoseconds)
     }
@@ -186,8 +188,8 @@ public final class MessageRequestReader {
 
     /// Of everything that makes a request the same request.
     private func fingerprint(
-        _ channel: Channel, _ conversation: Identifier?, _ replyTo: Identifier?, _ metadata: ByteBlock?,
-        _ content: ByteBlock
+        _ channel: Channel, _ conversation: Identifier?, _ replyTo: Identifier?, _ metadata: UInt64,
+        _ content: UInt64
     ) -> UInt64 {
         let writer = writer
         writer.removeAll()
@@ -196,9 +198,8 @@ public final class MessageRequestReader {
         writer.append(0)
         replyTo?.write(into: writer)
         writer.append(0)
-        if let metadata { writer.append(metadata) }
-        writer.append(0)
-        writer.append(content)
+        writer.append(hex: metadata)
+        writer.append(hex: content)
         return writer.bytes.hash(seed: 0)
     }
 }

@@ -119,11 +119,15 @@ public final class ResponseWriter {
         updateDate(nowMilliseconds)
         let date = date
         out.append(date.bytes)
-        out.append("Content-Type: ")
-        out.append(head.contentType)
-        out.append("\r\nContent-Length: ")
-        out.append(decimal: UInt64(bodyBytes))
-        out.append("\r\nX-Request-ID: ")
+        // RFC 9110 section 8.6: a 204 has neither.
+        if head.status != 204 {
+            out.append("Content-Type: ")
+            out.append(head.contentType)
+            out.append("\r\nContent-Length: ")
+            out.append(decimal: UInt64(bodyBytes))
+            out.append("\r\n")
+        }
+        out.append("X-Request-ID: ")
         head.requestID.write(into: out)
         out.append("\r\n")
         if !head.keepsAlive {

@@ -43,7 +43,8 @@ public enum Limits {
     public static let usersCachedPerShard = 65_536
     public static let messagesWaitingPerConversationMax = 1024
     public static let entriesPerCommitUnitMax = 128
-    public static let runsWaitingPerConversationMax = 32
+    /// Behind a reply that is streamed; with more, replies are sent whole until the queue is short again.
+    public static let runsWaitingWhileStreamingMax = 4
     public static let tokenCacheEntriesPerShard = 4096
 
     // Rings, in elements; powers of two.

@@ -19,6 +19,8 @@ public struct StoredEntry: Sendable {
     public var seq: UInt64
     public var kind: EntryKind
     public var isInbound: Bool
+    /// The sender did not wait for the reply, so that a replay of its request is answered without it too.
+    public var isAcceptedOnly: Bool
     public var createdAtMilliseconds: UInt64
     /// Set on messages that a client named; unique among all messages of the store.
     public var idempotency: Digest?
@@ -31,13 +33,14 @@ public struct StoredEntry: Sendable {
     public var body: ByteBlock
 
     public init(
-        id: Identifier, seq: UInt64, kind: EntryKind, isInbound: Bool, createdAtMilliseconds: UInt64,
-        idempotency: Digest?, fingerprint: UInt64, answersSeq: UInt64, session: Identifier, body: ByteBlock
+        id: Identifier, seq: UInt64, kind: EntryKind, isInbound: Bool, isAcceptedOnly: Bool = false,
+        createdAtMilliseconds: UInt64, idempotency: Digest?, fingerprint: UInt64, answersSeq: UInt64, session: Identifier, body: ByteBlock
     ) {
         self.id = id
         self.seq = seq
         self.kind = kind
         self.isInbound = isInbound
+        self.isAcceptedOnly = isAcceptedOnly
         self.createdAtMilliseconds = createdAtMilliseconds
         self.idempotency = idempotency
         self.fingerprint = fingerprint
@@ -76,6 +79,7 @@ public final class StoredAnswer: Sendable {
     public let fingerprint: UInt64
     public let session: Identifier
     public let message: ByteBlock
+    /// nil: none is stored, or the sender did not wait for it.
     public let reply: ByteBlock?
 
     public init(

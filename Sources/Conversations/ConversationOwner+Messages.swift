@@ -49,10 +49,10 @@ extension ConversationOwner {
     }
 
     private func enqueue(_ submission: Submission, in state: ConversationState) {
-        guard state.waiting.count < Limits.messagesWaitingPerConversationMax else {
+        guard state.waiting.count + state.wantedReplies < Limits.messagesWaitingPerConversationMax else {
             counters.refusedFull += 1
             return fail(submission.origin, submission.frameID, Problem(
-                .temporarilyUnavailable, "Too many messages of this conversation wait to be stored.",
+                .temporarilyUnavailable, "Too many messages of this conversation wait for what is before them.",
                 retryAfterSeconds: 1))
         }
         if let key = submission.idempotency { keysInProgress[key] = state.row.id }
@@ -118,7 +118,7 @@ extension ConversationOwner {
         let seq = builder.nextSeq
         builder.append(
             message, encode(message), answersSeq: 0, session: session, idempotency: submission.idempotency,
-            fingerprint: submission.fingerprint)
+            fingerprint: submission.fingerprint, isAcceptedOnly: !submission.waitsForReply)
         var placed = PlacedItem(item: item, firstEntry: first, replyEntry: nil, entryCount: 1, handlerBefore: before)
         if repliesAtOnce(submission, state, before),
             let reply = engine.reply(to: submission.text, contentType: submission.contentType)
@@ -368,13 +368,13 @@ struct UnitBuilder {
 
     mutating func append(
         _ entry: Entry, _ body: ByteBlock, answersSeq: UInt64, session: Identifier, idempotency: Digest? = nil,
-        fingerprint: UInt64 = 0
+        fingerprint: UInt64 = 0, isAcceptedOnly: Bool = false
     ) {
         precondition(entry.seq == nextSeq, "a log has no gap")
         entries.append(
             StoredEntry(
                 id: entry.id, seq: entry.seq, kind: entry.kind, isInbound: entry.isInbound,
-                createdAtMilliseconds: entry.createdAtMilliseconds, idempotency: idempotency,
+                isAcceptedOnly: isAcceptedOnly, createdAtMilliseconds: entry.createdAtMilliseconds, idempotency: idempotency,
                 fingerprint: fingerprint, answersSeq: answersSeq, session: session, body: body))
         row.lastSeq = entry.seq
     }

@@ -15,16 +15,7 @@ extension ConversationOwner {
     func want(_ request: RunRequest, in state: ConversationState) {
         guard state.run != nil else { return start(request, in: state) }
         switch directory[state.row.tenant].runPolicy {
-        case .queue:
-            guard state.wantedRuns.count < Limits.runsWaitingPerConversationMax else {
-                // Stored and acknowledged; only its own reply is given up, and those who wait are told.
-                counters.refusedFull += 1
-                for waiter in request.waiters where waiter.submission.waitsForReply {
-                    answer(waiter, reply: nil, status: "queued")
-                }
-                return
-            }
-            state.wantedRuns.append(request)
+        case .queue: state.wantedRuns.append(request)
         case .burst:
             if state.wantedRuns.isEmpty {
                 state.wantedRuns.append(request)
@@ -75,7 +66,9 @@ extension ConversationOwner {
         guard var run = state.run else { return }
         let text = run.reply.text
         let cores = audience(of: state)
-        let isWatched = cores != 0 && !run.request.waiters.contains { $0.submission.waitsForReply }
+        // Word by word is for people who watch: not while somebody waits for the whole, or much is behind it.
+        let isWatched = cores != 0 && state.wantedRuns.count < Limits.runsWaitingWhileStreamingMax
+            && !run.request.waiters.contains { $0.submission.waitsForReply }
         let end = isWatched ? text.bytes.end(ofWords: run.wordsPerFrame, from: run.sentBytes) : text.count
         if end > run.sentBytes, cores != 0 {
             let frame = runFrame(

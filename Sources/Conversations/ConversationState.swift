@@ -77,6 +77,8 @@ final class ConversationState {
     var followers: UInt64 = 0
     var run: Run?
     var wantedRuns: [RunRequest] = []
+    /// Messages that wait in `wantedRuns`.
+    var wantedReplies: Int { wantedRuns.reduce(0) { $0 + $1.waiters.count } }
     /// Second chance of the cache's clock.
     var wasTouched = true
 

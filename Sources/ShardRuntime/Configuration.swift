@@ -52,7 +52,7 @@ public struct Configuration: Sendable {
         reader.number("REACTOR_THREADS", 1...64) { reactorThreads = $0 }
         readBackend(&reader)
         reader.text("DATA_DIR") { dataDirectory = $0 }
-        reader.number("MAX_MESSAGE_BYTES", 1024...1 << 24) { messageBytesMax = $0 }
+        reader.number("MAX_MESSAGE_BYTES", 256...1 << 24) { messageBytesMax = $0 }
         reader.secret("JWT_SECRET", bytesMin: 32) { jwtSecret = $0 }
         reader.text("JWT_ISSUER") { jwtIssuer = $0 }
         reader.text("JWT_AUDIENCE") { jwtAudience = $0 }

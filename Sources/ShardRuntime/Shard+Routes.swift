@@ -217,12 +217,28 @@ extension Shard {
         }
         let value = bytes.part(range)
         let type = value.extracting(0..<value.firstOffset(of: 0x3B)).trimmed()
-        guard type.equalsIgnoringCase("application/json") else {
-            throw Problem(.unsupportedMediaType, "Send Content-Type: application/json.")
+        guard type.equalsIgnoringCase("application/json"), Self.isUTF8(value) else {
+            throw Problem(.unsupportedMediaType, "Send Content-Type: application/json, in UTF-8.")
         }
         if let coding = assembler.head.value(.contentEncoding), !bytes.part(coding).equalsIgnoringCase("identity") {
             throw Problem(.unsupportedMediaType, "Content-Encoding is not supported.")
         }
+    }
+
+    /// True unless a charset parameter names another one.
+    private static func isUTF8(_ type: RawSpan) -> Bool {
+        var offset = type.firstOffset(of: 0x3B)
+        while offset < type.byteCount {
+            let end = type.firstOffset(of: 0x3B, from: offset + 1)
+            let parameter = type.extracting(offset + 1..<end).trimmed()
+            let equals = parameter.firstOffset(of: 0x3D)
+            if parameter.extracting(0..<equals).equalsIgnoringCase("charset"), equals < parameter.byteCount {
+                let charset = parameter.extracting(equals + 1..<parameter.byteCount)
+                guard charset.equalsIgnoringCase("utf-8") || charset.equalsIgnoringCase("\"utf-8\"") else { return false }
+            }
+            offset = end
+        }
+        return true
     }
 
     private func prefersAsync(_ assembler: RequestAssembler, _ bytes: RawSpan) -> Bool {

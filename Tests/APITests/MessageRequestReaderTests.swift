@@ -192,11 +192,17 @@ private let answered = "msg_0192a3b4-c5d6-7e8f-9a0b-1c2d3e4f0001"
             message(#""metadata":{}"#), message(#""metadata":null"#),
             message(content: "{ \"type\" : \"text\", \"text\":\"\\u0048ello\" }"),
             #"{"content":\#(hello),"channel":"web","user_id":"ann"}"#,
+            message(content: #"{"text":"Hello","type":"text"}"#),
         ]
         for json in same { #expect(fingerprint(json) == wanted, "\(json)") }
+        #expect(
+            fingerprint(message(#""metadata":{"a":[1,{"x":1,"y":2}],"b":2}"#))
+                == fingerprint(message(#""metadata":{"b":2,"a":[1,{"y":2,"x":1}]}"#)))
+        #expect(
+            fingerprint(message(#""metadata":{"a":[1,2]}"#)) != fingerprint(message(#""metadata":{"a":[2,1]}"#)))
     }
 
     @Test func `It stays the same from process to process, since it is stored`() {
-        #expect(fingerprint(message()) == 2_178_273_113_903_933_382)
+        #expect(fingerprint(message()) == 13_945_083_460_247_645_147)
     }
 }

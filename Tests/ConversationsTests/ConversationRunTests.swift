@@ -216,20 +216,20 @@ extension World {
         world.expectOrder()
     }
 
-    @Test func `When too many runs wait, a message is stored and told that it is queued`() {
+    @Test func `When too many messages wait for replies, the next is refused and the others are answered`() {
         let world = watched(.queue)
         world.startRun()
-        for _ in 0..<Limits.runsWaitingPerConversationMax {
+        for _ in 0..<Limits.messagesWaitingPerConversationMax {
             world.submit(ann, Draft(text: "x", socketCore: 9))
             world.settle()
         }
         #expect(world.owner.counters.refusedFull == 0)
         let ticket = world.submit(ann, Draft(text: "y"))
-        world.settle()
-        #expect(world.tickets[ticket].status == 202)
-        #expect(world.tickets[ticket].body?.hasPrefix(#"{"status":"queued""#) == true)
+        #expect(world.tickets[ticket].problem?.code == .temporarilyUnavailable)
         #expect(world.owner.counters.refusedFull == 1)
         world.settleAll()
+        let log = world.store.logs[world.store.order[0]] ?? []
+        #expect(log.count == 2 * (Limits.messagesWaitingPerConversationMax + 1))
         world.expectOrder()
     }
 }

@@ -49,7 +49,7 @@ final class ModelStore {
         return StoredAnswer(
             conversation: key.conversation, messageID: entry.id, seq: entry.seq,
             fingerprint: entry.fingerprint, session: entry.session, message: entry.body,
-            reply: reply?.body)
+            reply: entry.isAcceptedOnly ? nil : reply?.body)
     }
 
     func appendForeign(to id: Identifier, _ entryID: Identifier) {

@@ -45,7 +45,7 @@ final class MessageReader {
         self.log = log
         conversationByID = try connection.prepare("SELECT \(Self.columns) FROM conversations WHERE id=?")
         lastEntries = try connection.prepare(
-            "SELECT seq, created_at, inbound FROM entries WHERE conversation=? ORDER BY seq DESC LIMIT 100")
+            "SELECT seq, created_at, flags & 1 FROM entries WHERE conversation=? ORDER BY seq DESC LIMIT 100")
         openOfUser = try connection.prepare(
             "SELECT \(Self.columns) FROM conversations WHERE tenant=? AND user_id=? AND status<>3 ORDER BY id DESC LIMIT 64")
         anyOfUser = try connection.prepare("SELECT 1 FROM conversations WHERE tenant=? AND user_id=? LIMIT 1")

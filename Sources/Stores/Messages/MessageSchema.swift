@@ -1,7 +1,7 @@
 // The embedded message store's tables.
 //
 // entries is clustered by (conversation, seq): the primary key is the arbiter of order, a page of history is
-// one range, and a new entry touches one b-tree. entries_key is the arbiter of duplicates. Ids are 16-byte
+// one range, and a new entry touches one b-tree. flags: 1 inbound, 2 accepted only (its sender did not wait). entries_key is the arbiter of duplicates. Ids are 16-byte
 // big-endian blobs, so that they sort by time.
 
 import ChatModel
@@ -18,7 +18,7 @@ enum MessageSchema {
         CREATE INDEX IF NOT EXISTS conversations_tenant ON conversations(tenant, id);
         CREATE TABLE IF NOT EXISTS entries(
             conversation BLOB NOT NULL, seq INTEGER NOT NULL, id BLOB NOT NULL, kind INTEGER NOT NULL,
-            inbound INTEGER NOT NULL, created_at INTEGER NOT NULL, answers INTEGER NOT NULL, session BLOB NOT NULL,
+            flags INTEGER NOT NULL, created_at INTEGER NOT NULL, answers INTEGER NOT NULL, session BLOB NOT NULL,
             idempotency BLOB, fingerprint INTEGER, body BLOB NOT NULL,
             PRIMARY KEY(conversation, seq)) WITHOUT ROWID;
         CREATE UNIQUE INDEX IF NOT EXISTS entries_key ON entries(idempotency) WHERE idempotency IS NOT NULL;

@@ -71,7 +71,7 @@ final class MessageWriter {
         updateConversation = try connection.prepare(
             "UPDATE conversations SET status=?2, handler_type=?3, handler_token=?4, updated_at=?5, version=?6 WHERE id=?1")
         findKey = try connection.prepare(
-            "SELECT conversation, seq, id, fingerprint, session, body FROM entries WHERE idempotency=?")
+            "SELECT conversation, seq, id, fingerprint, session, body, flags FROM entries WHERE idempotency=?")
         findReply = try connection.prepare(
             """
             SELECT body FROM (SELECT answers, body, kind FROM entries WHERE conversation=? AND seq>?2
@@ -170,7 +170,7 @@ final class MessageWriter {
         statement.bind(2, entry.seq)
         statement.bind(3, entry.id)
         statement.bind(4, UInt64(entry.kind.rawValue))
-        statement.bind(5, entry.isInbound ? UInt64(1) : UInt64(0))
+        statement.bind(5, UInt64(entry.isInbound ? 1 : 0) | UInt64(entry.isAcceptedOnly ? 2 : 0))
         statement.bind(6, entry.createdAtMilliseconds)
         statement.bind(7, entry.answersSeq)
         statement.bind(8, entry.session)
@@ -223,7 +223,8 @@ final class MessageWriter {
         return StoredAnswer(
             conversation: conversation, messageID: statement.identifier(2), seq: seq,
             fingerprint: statement.unsigned(3), session: statement.identifier(4),
-            message: ByteBlock(copying: statement.bytes(5)), reply: try reply(to: seq, in: conversation))
+            message: ByteBlock(copying: statement.bytes(5)),
+            reply: statement.unsigned(6) & 2 == 0 ? try reply(to: seq, in: conversation) : nil)
     }
 
     private func reply(to seq: UInt64, in conversation: Identifier) throws(SQLiteError) -> ByteBlock? {

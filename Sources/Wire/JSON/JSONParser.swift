@@ -226,6 +226,37 @@ public struct JSONNode: Equatable, BitwiseCopyable {
         return false
     }
 
+    /// Of the value, whatever its spelling and the order of fields. Stable: it is stored and compared later.
+    public func hash(_ node: JSONNode) -> UInt64 {
+        let kind = kind(node)
+        var hash = Self.mix(UInt64(kind.rawValue))
+        switch kind {
+        case .string: hash = string(node).hash(seed: hash)
+        case .signed, .unsigned, .double: hash = Self.mix(hash ^ word(node.index + 1))
+        case .yes, .no, .null: break
+        case .array:
+            var element = first(in: node)
+            while let current = element {
+                hash = Self.mix(hash &+ self.hash(current))
+                element = nextElement(after: current)
+            }
+        case .object:
+            var sum: UInt64 = 0
+            var key = first(in: node)
+            while let current = key {
+                sum &+= Self.mix(string(current).hash(seed: hash) ^ self.hash(value(of: current)).byteSwapped)
+                key = nextKey(after: current)
+            }
+            hash = Self.mix(hash ^ sum)
+        }
+        return hash
+    }
+
+    private static func mix(_ value: UInt64) -> UInt64 {
+        let (high, low) = (value ^ 0x9E37_79B9_7F4A_7C15).multipliedFullWidth(by: 0xD6E8_FEB8_6659_FD93)
+        return high ^ low ^ value
+    }
+
     /// The value as compact JSON: what is stored and sent on, so that no reader sees the sender's spelling.
     public func write(_ node: JSONNode, into writer: ByteWriter) {
         switch kind(node) {
