@@ -86,7 +86,7 @@ public final class MessageRequestReader {
             text: content.text, clientMessageID: clientID ?? context.frameID,
             idempotency: key.map { digest(tenantName, user, $0) },
             fingerprint: key == nil
-                ? 0 : fingerprint(channel, conversation, replyTo, metadataHash, content.hash),
+                ? 0 : fingerprint(channel, replyTo, metadataHash, content.hash),
             replyTo: replyTo, metadata: metadata, waitsForReply: context.waitsForReply,
             arrivedNanoseconds: context.nowNanoseconds)
     }
@@ -186,16 +186,13 @@ public final class MessageRequestReader {
         return Digests.digest(writer.bytes)
     }
 
-    /// Of everything that makes a request the same request.
+    /// Of everything that makes a request the same request, its conversation apart (`Submission.isSame`).
     private func fingerprint(
-        _ channel: Channel, _ conversation: Identifier?, _ replyTo: Identifier?, _ metadata: UInt64,
-        _ content: UInt64
+        _ channel: Channel, _ replyTo: Identifier?, _ metadata: UInt64, _ content: UInt64
     ) -> UInt64 {
         let writer = writer
         writer.removeAll()
         writer.append(channel.rawValue)
-        conversation?.write(into: writer)
-        writer.append(0)
         replyTo?.write(into: writer)
         writer.append(0)
         writer.append(hex: metadata)

@@ -27,6 +27,8 @@ public enum Limits {
     public static let pageMax = 200
     public static let replayEntriesMax = 1000
     public static let replayBatch = 100
+    /// A page of a replay ends with the frame that reaches it, so that replays never fill an outbox.
+    public static let replayPageBytes = 1 << 17
 
     // One connection.
     public static let pipelinedRequestsMax = 32

@@ -64,6 +64,12 @@ public final class Submission: Sendable {
         self.waitsForReply = waitsForReply
         self.arrivedNanoseconds = arrivedNanoseconds
     }
+
+    /// True when this is the request that was stored under the same key: the same body, and the same
+    /// conversation if one is named (who sends again may have learned its id meanwhile).
+    public func isSame(fingerprint: UInt64, _ conversation: Identifier) -> Bool {
+        self.fingerprint == fingerprint && (self.conversation ?? conversation) == conversation
+    }
 }
 
 /// What an owner answers to a connection.

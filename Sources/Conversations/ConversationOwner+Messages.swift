@@ -255,6 +255,7 @@ extension ConversationOwner {
         settleKey(of: submission, waiter)
         let entries = placed.firstEntry..<placed.firstEntry + placed.entryCount
         if let reply = placed.replyEntry {
+            whenFirstToken(nowNanoseconds &- submission.arrivedNanoseconds)
             answer(waiter, reply: unit.entries[reply].body, status: "answered")
             announceInstantRun(unit, entries, submission, state, audience(of: state))
             return
@@ -271,7 +272,7 @@ extension ConversationOwner {
         guard let key = submission.idempotency else { return }
         keysInProgress[key] = nil
         for repeated in repeatedOrigins.removeValue(forKey: key) ?? [] {
-            if repeated.fingerprint == submission.fingerprint {
+            if repeated.isSame(fingerprint: submission.fingerprint, waiter.conversation) {
                 acknowledge(repeated, waiter, isDuplicate: true)
             } else {
                 fail(repeated.origin, repeated.frameID, Self.idempotencyMismatch)
@@ -306,7 +307,7 @@ extension ConversationOwner {
         if let key = submission.idempotency { keysInProgress[key] = nil }
         let repeated = submission.idempotency.flatMap { repeatedOrigins.removeValue(forKey: $0) } ?? []
         for origin in [submission] + repeated {
-            guard found.fingerprint == origin.fingerprint else {
+            guard origin.isSame(fingerprint: found.fingerprint, found.conversation) else {
                 fail(origin.origin, origin.frameID, Self.idempotencyMismatch)
                 continue
             }

@@ -70,6 +70,9 @@ extension ConversationOwner {
         let isWatched = cores != 0 && state.wantedRuns.count < Limits.runsWaitingWhileStreamingMax
             && !run.request.waiters.contains { $0.submission.waitsForReply }
         let end = isWatched ? text.bytes.end(ofWords: run.wordsPerFrame, from: run.sentBytes) : text.count
+        if run.frameIndex == 0, let first = run.request.waiters.first {
+            whenFirstToken(nowNanoseconds &- first.submission.arrivedNanoseconds)
+        }
         if end > run.sentBytes, cores != 0 {
             let frame = runFrame(
                 run.id, state, "delta", index: run.frameIndex, text: text, range: run.sentBytes..<end)

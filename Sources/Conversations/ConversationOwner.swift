@@ -30,6 +30,9 @@ public struct OwnerCounters {
     public var runsStarted = 0
     public var runsCancelled = 0
     public var conversationsCreated = 0
+    /// Requests whose conversation was held, or had to be read first.
+    public var conversationHits = 0
+    public var conversationMisses = 0
 }
 
 public final class ConversationOwner {
@@ -70,6 +73,9 @@ public final class ConversationOwner {
         sessionTimeToLiveMilliseconds = sessionTimeToLiveSeconds * 1000
         actions.reserveCapacity(256)
     }
+
+    /// Called with the nanoseconds from a message's arrival to the first words of its reply.
+    public var whenFirstToken: (UInt64) -> Void = { _ in }
 
     /// Conversations that are held, by tenant.
     public private(set) var heldByTenant: [Int] = []
@@ -120,8 +126,10 @@ public final class ConversationOwner {
     func loaded(_ id: Identifier, for request: OwnerRequest) -> ConversationState? {
         if let state = conversations[id] {
             state.wasTouched = true
+            counters.conversationHits += 1
             return state
         }
+        counters.conversationMisses += 1
         if reading.insert(id).inserted { actions.append(.read(.conversation(id))) }
         unread[id, default: []].append(request)
         return nil

@@ -43,7 +43,7 @@ public final class BuiltinEngine: ReplyEngine {
             if words.thanks { return Self.thanks }
             if words.leaves { return Self.farewell }
         }
-        return echo(text)
+        return echo(block.bytes)
     }
 
     private func orderStatus(_ number: RawSpan) -> EngineReply {

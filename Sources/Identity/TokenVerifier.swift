@@ -57,6 +57,9 @@ public final class TokenVerifier {
     private let parser = JSONParser(documentBytesMax: Limits.tokenBytesMax, depthMax: 8)
     private let scratch = ByteWriter(capacity: 4096)
     private let signature = ByteWriter(capacity: 256)
+    /// Tokens that were found in the cache, or had to be verified.
+    public private(set) var hits = 0
+    public private(set) var misses = 0
 
     public init(settings: TokenSettings, directory: TenantDirectory) {
         self.settings = settings
@@ -79,9 +82,11 @@ public final class TokenVerifier {
                     cache[hash] = nil
                     throw .expired
                 }
+                hits += 1
                 return known.principal
             }
         }
+        misses += 1
         let principal = try verifyAnew(token, nowSeconds)
         if cache.count >= Limits.tokenCacheEntriesPerShard { cache.removeAll(keepingCapacity: true) }
         cache[hash] = Cached(token: ByteBlock(copying: token), principal: principal)

@@ -61,6 +61,7 @@ public struct Configuration: Sendable {
         reader.number("DRAIN_TIMEOUT_MS", 100...600_000) { drainTimeoutMilliseconds = UInt64($0) }
         opsArePublic = reader.flag("OPS_PUBLIC", environment == .development)
         benchRoutes = reader.flag("BENCH_ROUTES", false)
+        Self.checkEncryptionKeys(&reader)
         checkProduction(&reader)
         Self.checkUnavailable(&reader)
         if !reader.faults.isEmpty { throw Faults(lines: reader.faults) }
@@ -70,6 +71,29 @@ public struct Configuration: Sendable {
         guard let value = reader.value("REACTOR_BACKEND") else { return }
         if let known = BackendChoice(rawValue: value) { backend = known } else {
             reader.fault("REACTOR_BACKEND", value, "auto or epoll; io_uring is not part of this version")
+        }
+    }
+
+    /// `id:base64(32 bytes),…`. The value is a secret: a fault does not repeat it.
+    private static func checkEncryptionKeys(_ reader: inout EnvironmentReader) {
+        guard let value = reader.value("ENCRYPTION_KEYS") else { return }
+        for key in value.split(separator: ",", omittingEmptySubsequences: false) {
+            let parts = key.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+            if parts.count == 2, !parts[0].isEmpty, isBase64Of32Bytes(parts[1]) { continue }
+            reader.faults.append("ENCRYPTION_KEYS: not accepted; use id:base64(32 bytes), separated by commas")
+            return
+        }
+    }
+
+    /// 32 bytes are 43 digits and one `=`; the last digit carries four bits.
+    private static func isBase64Of32Bytes(_ text: Substring) -> Bool {
+        let bytes = Array(text.utf8)
+        guard bytes.count == 44, bytes[43] == 0x3D else { return false }
+        return bytes.prefix(43).allSatisfy {
+            switch $0 {
+            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2B, 0x2F: true
+            default: false
+            }
         }
     }
 

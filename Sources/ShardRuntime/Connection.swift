@@ -69,6 +69,8 @@ struct RequestContext {
     let keepsAlive: Bool
     let saysKeepAlive: Bool
     let startedNanoseconds: UInt64
+    /// Set once the credential is known.
+    var tenant: TenantIndex?
     var rate: RateHeaders?
     var allowedOrigin: ByteBlock?
     /// The path for problem details; nil: the route's pattern.

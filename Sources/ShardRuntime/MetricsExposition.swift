@@ -19,6 +19,8 @@ struct MetricsExposition {
         let text = MetricText(out: out, isOpenMetrics: isOpenMetrics)
         writeRequests(text)
         writeMessages(text)
+        writeCaches(text)
+        writeEmptyFamilies(text)
         writeSockets(text)
         writeLoops(text)
         writeStore(text)
@@ -83,6 +85,9 @@ struct MetricsExposition {
                 ([("stage", "commit")], shards.map(\.commitMicroseconds)),
                 ([("stage", "total")], shards.map(\.messageMicroseconds)),
             ])
+        text.histogram(
+            "chat_engine_first_token_seconds", "Time from a message's arrival to the first words of its reply.",
+            [([], shards.map(\.firstTokenMicroseconds))])
         text.family("chat_conversations_active", .gauge, "Conversations held in memory.")
         for place in places {
             text.sample("chat_conversations_active", [("tenant", tenantName(place))], sum(\.conversations, place))
@@ -102,6 +107,27 @@ struct MetricsExposition {
         text.single("chat_seq_conflicts", .counter, "Commits that another writer was before.", total(\.conflicts))
         text.single("chat_fenced_replies", .counter, "Replies refused since the handler changed.", total(\.fencedReplies))
         text.single("chat_runs_started", .counter, "Engine runs that were streamed.", total(\.runs))
+    }
+
+    private func writeCaches(_ text: MetricText) {
+        text.family("chat_cache_requests", .counter, "Looks into caches.")
+        let caches: [(String, KeyPath<ShardMetrics, Counter>, KeyPath<ShardMetrics, Counter>)] = [
+            ("conversations", \.conversationHits, \.conversationMisses), ("tokens", \.tokenHits, \.tokenMisses),
+        ]
+        for (name, hits, misses) in caches {
+            for (outcome, path) in [("hit", hits), ("miss", misses)] {
+                text.sample(
+                    "chat_cache_requests_total", [("cache", name), ("layer", "memory"), ("outcome", outcome)],
+                    total { $0[keyPath: path] })
+            }
+        }
+    }
+
+    /// Families whose series come with what they count: a closed conversation, a breaker, a channel's adapter.
+    private func writeEmptyFamilies(_ text: MetricText) {
+        text.family("chat_conversations_closed", .counter, "Conversations that were closed.")
+        text.family("chat_circuit_state", .gauge, "0 closed, 1 half open, 2 open.")
+        text.family("chat_channel_deliveries", .counter, "Messages handed to a channel's provider.")
     }
 
     private func writeSockets(_ text: MetricText) {

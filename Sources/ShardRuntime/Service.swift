@@ -113,10 +113,17 @@ public final class Service {
         let host = state.configuration.host
         let shown = host == "0.0.0.0" || host == "::" ? "127.0.0.1" : host
         return """
-            {"event":"ready","url":"http://\(shown):\(port)","backend":"\(state.backendName)",\
+            {"ts":"\(Self.now())","level":"INFO","logger":"chat-service","msg":"ready",\
+            "event":"ready","url":"http://\(shown):\(port)","backend":"\(state.backendName)",\
             "threads":\(state.coreCount),"stores":{"messages":"sqlite","shared":"memory","directory":"sqlite"},\
             "version":"\(ServiceState.version)","pid":\(getpid())}
             """
+    }
+
+    private static func now() -> String {
+        let writer = ByteWriter(capacity: 32)
+        writer.append(timestamp: cl_realtime_milliseconds())
+        return writer.string()
     }
 
     public func issueToken(tenant: String, subject: String, roles: [Role], seconds: UInt64) -> String {

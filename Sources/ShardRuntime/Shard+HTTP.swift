@@ -4,6 +4,7 @@ import API
 import Bytes
 import ChatModel
 import Ingest
+import Logging
 import Reactor
 import Wire
 
@@ -50,7 +51,9 @@ extension Shard {
         }
         // Behind a request that ends the connection nothing is read.
         if connections[slot].closesAfterSend { return bytes.byteCount }
-        if offset == bytes.byteCount { setDeadline(token, Limits.keepAliveTimeoutMilliseconds) }
+        if offset == bytes.byteCount, connections[slot].phase == .http {
+            setDeadline(token, Limits.keepAliveTimeoutMilliseconds)
+        }
         return offset
     }
 
@@ -217,9 +220,12 @@ extension Shard {
             problem.write(into: body, instance: pattern.bytes, requestID: id.bytes)
         }
         if problem.status >= 500 {
-            logger.warning("request failed", metadata: [
-                "request_id": "\(id.bytes.string())", "status": "\(problem.status)", "detail": "\(problem.detail)",
-            ])
+            var fields: Logger.Metadata = [
+                "request_id": "\(id.bytes.string())", "status": "\(problem.status)",
+                "detail": "\(problem.detail)",
+            ]
+            if let tenant = context.tenant { fields["tenant_id"] = "\(service.directory[tenant].nameText)" }
+            logger.warning("request failed", metadata: fields)
         }
         write(token, ordinal, context, head, bodyBytes: body.count) { out in out.append(body.bytes) }
     }
@@ -241,6 +247,7 @@ extension Shard {
         let slot = token.slot
         metrics.requests.add(route: context.route.rawValue, method: context.method.rawValue, status: head.status)
         metrics.requestMicroseconds.record((clock.nanoseconds &- context.startedNanoseconds) / 1000)
+        if isDebugging { logRequest(context, head.status) }
         let out = out
         let start = out.count
         responses.write(head, bodyBytes: bodyBytes, nowMilliseconds: clock.milliseconds, into: out)
@@ -261,6 +268,17 @@ extension Shard {
         } else {
             exchange.pending.append(PendingRequest(ordinal: ordinal, head: context, response: block))
         }
+    }
+
+    private func logRequest(_ context: RequestContext, _ status: Int) {
+        let id = context.requestID.block()
+        var fields: Logger.Metadata = [
+            "request_id": "\(id.bytes.string())", "method": "\(context.method.name)",
+            "route": "\(context.route.pattern)", "status": "\(status)",
+            "duration_us": "\((clock.nanoseconds &- context.startedNanoseconds) / 1000)",
+        ]
+        if let tenant = context.tenant { fields["tenant_id"] = "\(service.directory[tenant].nameText)" }
+        logger.debug("request", metadata: fields)
     }
 
     /// Sends the answers whose turn has come.

@@ -93,7 +93,7 @@ extension Shard {
         body.removeAll()
         if context.route == .metrics {
             let isOpen = assembler.head.value(.accept).map { accepts(bytes.part($0)) } ?? false
-            publishOwnerCounters()
+            publishHeldConversations()
             MetricsExposition(service: service, uptimeSeconds: uptimeSeconds).write(into: body, isOpenMetrics: isOpen)
             respond(token, ordinal, context, 200, isOpen ? MediaType.openMetrics : MediaType.metrics, body)
         } else {

@@ -147,6 +147,7 @@ extension Shard {
         case .principal(let found): principal = found
         }
         var context = context
+        context.tenant = principal.tenant
         let limited = limit(principal)
         context.rate = limited.headers
         let ordinal = takeOrdinal(token)

@@ -41,6 +41,8 @@ final class Shard: LoopDelegate {
     let configuration: Configuration
     let metrics: ShardMetrics
     let logger: Logger
+    /// Each request is logged.
+    let isDebugging: Bool
     let clock: LoopClock
     let operations: OperationQueue
     let buffers: ReceivePool
@@ -107,6 +109,7 @@ final class Shard: LoopDelegate {
         owner = ConversationOwner(
             engine: BuiltinEngine(), directory: service.directory, seed: Digests.randomSeed(),
             sessionTimeToLiveSeconds: configuration.sessionTimeToLiveSeconds)
+        isDebugging = service.logger.logLevel <= .debug
         verifier = TokenVerifier(settings: service.tokenSettings, directory: service.directory)
         apiKeys = APIKeyCache(
             directory: service.directory, timeToLiveSeconds: configuration.configCacheTimeToLiveSeconds)
@@ -116,6 +119,8 @@ final class Shard: LoopDelegate {
         operations.add(.poll, descriptor: bell.descriptor, token: Self.bellToken)
         listen()
         owner.setTime(milliseconds: clock.milliseconds, nanoseconds: clock.nanoseconds)
+        let firstToken = metrics.firstTokenMicroseconds
+        owner.whenFirstToken = { firstToken.record($0 / 1000) }
         setHousekeeping()
     }
 
@@ -231,6 +236,7 @@ final class Shard: LoopDelegate {
             }
         }
         isRunningActions = false
+        publishOwnerCounters()
         if owner.needsTick, !tickIsSet {
             tickIsSet = true
             setTimer(.runTick, Limits.streamFrameMilliseconds)
@@ -278,16 +284,23 @@ final class Shard: LoopDelegate {
         }
         metrics.ringDepth.store(UInt64(max(0, store.writeDepth())), at: 64)
         metrics.chunks.set(UInt64(segments.chunkCount))
-        publishOwnerCounters()
+        publishHeldConversations()
         setHousekeeping()
     }
 
-    func publishOwnerCounters() {
+    private func publishOwnerCounters() {
         let counters = owner.counters
         metrics.duplicates.set(UInt64(counters.duplicates))
         metrics.conflicts.set(UInt64(counters.conflicts))
         metrics.fencedReplies.set(UInt64(counters.fencedReplies))
         metrics.runs.set(UInt64(counters.runsStarted))
+        metrics.conversationHits.set(UInt64(counters.conversationHits))
+        metrics.conversationMisses.set(UInt64(counters.conversationMisses))
+        metrics.tokenHits.set(UInt64(verifier.hits))
+        metrics.tokenMisses.set(UInt64(verifier.misses))
+    }
+
+    func publishHeldConversations() {
         var totals = [UInt64](repeating: 0, count: ShardMetrics.tenantsMax + 1)
         for (tenant, held) in owner.heldByTenant.enumerated() {
             totals[min(tenant, ShardMetrics.tenantsMax)] += UInt64(max(0, held))

@@ -128,10 +128,10 @@ private let askOrder = "I can look that up. What is your order number? For examp
                 == #"{"type":"text","text":"You said: say \"hé\" \\ \n\u0001 / 😀"}"#)
     }
 
-    @Test func `An echo drops the blanks around a text and none inside`() {
-        #expect(said("  a  b\t") == "You said: a  b")
+    @Test func `An echo says just what was said, blanks and all`() {
+        #expect(said("  a  b\t") == "You said:   a  b\t")
         #expect(said("") == "You said: ")
-        #expect(said("   ") == "You said: ")
+        #expect(said("   ") == "You said:    ")
     }
 
     @Test func `The longest text is said back in full`() {

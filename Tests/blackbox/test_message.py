@@ -77,7 +77,7 @@ VALID_CONTENT = {
 def test_valid_content_is_taken_and_comes_back_as_it_was_sent(alice, name):
     content = VALID_CONTENT[name]
     answer = alice.say(content=content)
-    assert answer["status"] == "answered"
+    assert answer["status"] == ("accepted" if name == "event" else "answered"), "an event is nothing to reply to"
     stored = alice.messages(answer["conversation_id"])[0]
     assert stored["id"] == answer["message"]["id"]
     for source in (answer["message"]["content"], stored["content"]):

@@ -261,7 +261,8 @@ final class MessageReader {
         statement.bind(4, UInt64(Limits.replayBatch))
         var frames: [ByteBlock] = []
         var last = query.afterSeq
-        while try statement.step() {
+        var bytes = 0
+        while bytes < Limits.replayPageBytes, try statement.step() {
             last = statement.unsigned(0)
             writer.removeAll()
             writer.append("{\"type\":\"message\",\"conversation_id\":\"")
@@ -269,6 +270,7 @@ final class MessageReader {
             writer.append("\",\"message\":")
             writer.append(statement.bytes(1))
             writer.append(0x7D)
+            bytes += writer.count
             frames.append(writer.block())
         }
         return ReplayPage(origin: query.origin, conversation: query.conversation, frames: frames, lastSeq: last)
