@@ -5,12 +5,10 @@ set -euo pipefail
 
 usage() {
     cat <<'TEXT'
-Usage: scripts/test.sh [--all | --unit | --sanitize=thread]
+Usage: scripts/test.sh [--unit | --sanitize=thread]
 
   (none)              unit tests, the rings under the thread sanitizer, black-box
-                      tests against a release build
-  --all               the same with every black-box suite: WebSocket, operations,
-                      crash and browser too, which are not green yet
+                      tests against a release build, a browser's among them
   --unit              unit tests only; they need no server and no browser
   --sanitize=thread   only the rings under the thread sanitizer
   --help              print this text
@@ -22,11 +20,8 @@ TEXT
 }
 
 selection=all
-black_box=(Tests/blackbox/test_http.py Tests/blackbox/test_message.py
-    Tests/blackbox/test_history.py Tests/blackbox/test_auth.py)
 for argument in "$@"; do
     case "$argument" in
-        --all) black_box=(Tests/blackbox) ;;
         --unit) selection=unit ;;
         --sanitize=thread) selection=thread ;;
         --help | -h) usage; exit 0 ;;
@@ -180,7 +175,7 @@ black_box_tests() {
     # An old binary must not stand in for one that does not build.
     export CHAT_SERVICE_BIN=$PWD/.build/release/chat-service
     if stage 'release build' none 600 swift build -c release --product chat-service; then
-        stage 'black-box tests' pytest 900 .venv-test/bin/python -m pytest -q "${black_box[@]}" || true
+        stage 'black-box tests' pytest 1200 .venv-test/bin/python -m pytest -q Tests/blackbox || true
     else
         failed_total=$((failed_total + 1))
         summary+=("$(printf '%-6s  %-23s %5d s  %s' FAILED 'black-box tests' 0 \

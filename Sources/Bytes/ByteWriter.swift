@@ -1,24 +1,36 @@
 // Owner: one loop or one thread. A growing buffer that text and JSON are written into.
 // It is a class so that a field of it can be written through while other state of the same owner is
-// borrowed; its own fields change only inside calls that are inlined, so no exclusivity check is left.
+// borrowed.
 // Budget: no allocation once it has grown to the size of the largest thing written.
 
 import CLinux
 
 @safe public final class ByteWriter {
     // Safety: base holds capacity + padding bytes; [0, count) is initialised. Never shared.
-    @usableFromInline var base: UnsafeMutableRawPointer
-    @usableFromInline var capacity: Int
-    public private(set) final var limitBytes: Int
-    @usableFromInline var filled: Int = 0
+    // Unchecked exclusivity: each access is one load or store, none is held over a call, and a check would
+    // cost more than the byte that is written.
+    @exclusivity(unchecked) @usableFromInline var base: UnsafeMutableRawPointer
+    @exclusivity(unchecked) @usableFromInline var allocatedBytes: Int
+    @exclusivity(unchecked) @usableFromInline var filledBytes: Int = 0
+    public let limitBytes: Int
 
     public init(capacity: Int = 4096, limitBytes: Int = 1 << 30) {
         unsafe base = UnsafeMutableRawPointer.allocate(byteCount: capacity + ByteBlock.paddingBytes, alignment: 16)
-        self.capacity = capacity
+        unsafe allocatedBytes = capacity
         self.limitBytes = limitBytes
     }
 
     deinit { unsafe base.deallocate() }
+
+    @inlinable var capacity: Int {
+        @inline(always) get { unsafe allocatedBytes }
+        @inline(always) set { unsafe allocatedBytes = newValue }
+    }
+
+    @inlinable var filled: Int {
+        @inline(always) get { unsafe filledBytes }
+        @inline(always) set { unsafe filledBytes = newValue }
+    }
 
     @inlinable public var count: Int { filled }
 
@@ -139,12 +151,19 @@ import CLinux
 
     /// `digits` lower-case hexadecimal digits of the lowest bits.
     @inlinable public func append(hex value: UInt64, digits: Int = 16) {
+        reserve(digits)
+        var offset = filled
         var shift = (digits &- 1) &* 4
         while shift >= 0 {
             let nibble = UInt8(truncatingIfNeeded: (value >> UInt64(shift)) & 15)
-            append(nibble < 10 ? nibble &+ 0x30 : nibble &+ 0x57)
+            // 39 more from `a` on, without a branch.
+            let digit = nibble &+ 0x30 &+ (((nibble &+ 6) >> 4) &* 39)
+            // Safety: reserve made room for the digits.
+            unsafe base.storeBytes(of: digit, toByteOffset: offset, as: UInt8.self)
+            offset &+= 1
             shift &-= 4
         }
+        filled = offset
     }
 
     /// The span as a JSON string with its quotes (RFC 8259 section 7). The bytes must be valid UTF-8.

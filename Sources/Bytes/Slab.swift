@@ -23,9 +23,10 @@ public struct Token: Equatable, Hashable, Sendable, BitwiseCopyable {
 @safe public final class Slab<Row> {
     // Safety: each chunk holds rowsPerChunk rows; a row is initialised exactly while its generation is odd.
     @usableFromInline static var rowsPerChunkLog2: Int { 8 }
-    @usableFromInline var chunks: [UnsafeMutablePointer<Row>]
-    @usableFromInline var generations: [UInt32] = []
-    @usableFromInline var free: [UInt32] = []
+    // Unchecked exclusivity: no access is held over a call that could come back here.
+    @exclusivity(unchecked) @usableFromInline var chunks: [UnsafeMutablePointer<Row>]
+    @exclusivity(unchecked) @usableFromInline var generations: [UInt32] = []
+    private var free: [UInt32] = []
     public let rowsMax: Int
     public private(set) var count = 0
 
@@ -35,7 +36,7 @@ public struct Token: Equatable, Hashable, Sendable, BitwiseCopyable {
     }
 
     deinit {
-        for slot in 0..<generations.count where generations[slot] & 1 == 1 {
+        for slot in unsafe generations.indices where unsafe generations[slot] & 1 == 1 {
             unsafe pointer(UInt32(slot)).deinitialize(count: 1)
         }
         for index in unsafe chunks.indices { unsafe chunks[index].deallocate() }
@@ -49,19 +50,19 @@ public struct Token: Equatable, Hashable, Sendable, BitwiseCopyable {
     public func insert(_ row: Row) -> Token? {
         if free.isEmpty, !addChunk() { return nil }
         let slot = free.removeLast()
-        generations[Int(slot)] &+= 1
+        unsafe generations[Int(slot)] &+= 1
         // Safety: a slot on the free list is uninitialised.
         unsafe pointer(slot).initialize(to: row)
         count += 1
-        return Token(slot: slot, generation: generations[Int(slot)])
+        return unsafe Token(slot: slot, generation: generations[Int(slot)])
     }
 
     private func addChunk() -> Bool {
         let size = 1 << Self.rowsPerChunkLog2
-        let first = generations.count
+        let first = unsafe generations.count
         guard first < rowsMax else { return false }
         unsafe chunks.append(UnsafeMutablePointer<Row>.allocate(capacity: size))
-        generations.append(contentsOf: repeatElement(0, count: size))
+        unsafe generations.append(contentsOf: repeatElement(0, count: size))
         for slot in stride(from: min(first + size, rowsMax) - 1, through: first, by: -1) { free.append(UInt32(slot)) }
         return true
     }
@@ -70,14 +71,15 @@ public struct Token: Equatable, Hashable, Sendable, BitwiseCopyable {
         precondition(contains(token), "a row is removed once")
         // Safety: an odd generation means that the row is initialised.
         unsafe pointer(token.slot).deinitialize(count: 1)
-        generations[Int(token.slot)] &+= 1
+        unsafe generations[Int(token.slot)] &+= 1
         free.append(token.slot)
         count -= 1
     }
 
     @inlinable public func contains(_ token: Token) -> Bool {
-        Int(token.slot) < generations.count && generations[Int(token.slot)] == token.generation
-            && token.generation & 1 == 1
+        // Safety: the slot is compared with the count before its generation is read.
+        unsafe Int(token.slot) < generations.count
+            && generations[Int(token.slot)] == token.generation && token.generation & 1 == 1
     }
 
     /// The row in `slot`, in place. The caller has checked its token.
@@ -88,8 +90,8 @@ public struct Token: Equatable, Hashable, Sendable, BitwiseCopyable {
 
     /// Tokens of all rows, for walks that add or remove rows.
     public func tokens() -> [Token] {
-        (0..<generations.count).compactMap {
-            generations[$0] & 1 == 1 ? Token(slot: UInt32($0), generation: generations[$0]) : nil
+        unsafe generations.enumerated().compactMap {
+            $0.element & 1 == 1 ? Token(slot: UInt32($0.offset), generation: $0.element) : nil
         }
     }
 }

@@ -50,10 +50,15 @@ public enum BodyProgress: Equatable {
     case end(next: Int)
 }
 
-public final class RequestAssembler {
+@safe public final class RequestAssembler {
     private enum Phase { case head, announced, body }
 
-    public var head = HTTPRequestHead()
+    // Safety: initialised in init, freed in deinit; behind a pointer because a class's property that is
+    // lent to the parser would be registered with the exclusivity checker for each request.
+    private let storage = UnsafeMutablePointer<HTTPRequestHead>.allocate(capacity: 1)
+    public var head: HTTPRequestHead {
+        unsafeAddress { unsafe UnsafePointer(storage) }
+    }
     private var parser = HTTPHeadParser()
     private var decoder = HTTPChunkDecoder()
     private var phase = Phase.head
@@ -63,7 +68,12 @@ public final class RequestAssembler {
     public private(set) var body = ByteWriter(capacity: 0)
     private var streamBytesLeft: UInt64 = 0
 
-    public init() {}
+    public init() { unsafe storage.initialize(to: HTTPRequestHead()) }
+
+    deinit {
+        unsafe storage.deinitialize(count: 1)
+        unsafe storage.deallocate()
+    }
 
     public var isInBody: Bool { phase != .head }
 
@@ -103,7 +113,7 @@ public final class RequestAssembler {
 
     private func parseHead(_ bytes: RawSpan) throws(RequestFault) -> HTTPParseOutcome {
         do throws(HTTPError) {
-            return try parser.parse(bytes, into: &head)
+            return try unsafe parser.parse(bytes, into: &storage.pointee)
         } catch {
             throw .http(error)
         }

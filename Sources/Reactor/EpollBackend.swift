@@ -119,12 +119,10 @@ import Glibc
     private mutating func send(_ operation: Operation, _ queue: OperationQueue, into batch: CompletionBatch) {
         let start = Int(operation.vectorStart)
         let count = Int(operation.vectorCount)
-        let sent = unsafe queue.vectors.withUnsafeBufferPointer { vectors in
-            // Safety: the sender keeps the bytes that the vectors name until the completion.
-            unsafe cl_send_vector(operation.descriptor, vectors.baseAddress.unsafelyUnwrapped + start, Int32(count))
-        }
+        // Safety: the sender keeps the bytes that the vectors name until the completion.
+        let sent = unsafe cl_send_vector(operation.descriptor, queue.vectors.address + start, Int32(count))
         if sent == -Int(EAGAIN) {
-            unsafe blocked[operation.descriptor] = Array(queue.vectors[start..<start + count])
+            unsafe blocked[operation.descriptor] = (start..<start + count).map { unsafe queue.vectors[$0] }
             adopt(operation)
             interests[Int(operation.descriptor)].wanted |= Self.writable
             apply(operation.descriptor)

@@ -25,7 +25,7 @@ public enum OperationKind: UInt8, Sendable, BitwiseCopyable {
     case close
 }
 
-public struct Operation {
+public struct Operation: BitwiseCopyable {
     public var kind: OperationKind
     public var descriptor: Int32
     public var token: Token
@@ -37,14 +37,10 @@ public struct Operation {
 /// Owner: one loop. The operations of one turn, and the vectors of its sends.
 @safe public final class OperationQueue {
     // Safety: the vectors point at bytes that their sender keeps until the completion.
-    public internal(set) var operations: [Operation] = []
-    var vectors: [iovec]
+    public let operations = FlatArray<Operation>(capacity: 1024)
+    let vectors: FlatArray<iovec>
 
-    public init() {
-        unsafe vectors = []
-        operations.reserveCapacity(1024)
-        unsafe vectors.reserveCapacity(4096)
-    }
+    public init() { unsafe vectors = FlatArray(capacity: 4096) }
 
     public var isEmpty: Bool { operations.isEmpty }
 
@@ -54,8 +50,8 @@ public struct Operation {
     }
 
     func removeAll() {
-        operations.removeAll(keepingCapacity: true)
-        unsafe vectors.removeAll(keepingCapacity: true)
+        operations.removeAll()
+        unsafe vectors.removeAll()
     }
 }
 
@@ -79,17 +75,17 @@ public struct Completion: BitwiseCopyable, Sendable {
 /// Owner: one loop. Completions reaped together; they are run after they have all been collected, so that
 /// running one never recurses into reaping the next.
 public final class CompletionBatch {
-    public private(set) var completions: [Completion] = []
+    public let completions: FlatArray<Completion>
     public let capacity: Int
 
     public init(capacity: Int = 512) {
         self.capacity = capacity
-        completions.reserveCapacity(capacity)
+        completions = FlatArray(capacity: capacity)
     }
 
     public var isFull: Bool { completions.count >= capacity }
     public func append(_ completion: Completion) { completions.append(completion) }
-    public func removeAll() { completions.removeAll(keepingCapacity: true) }
+    public func removeAll() { completions.removeAll() }
 }
 
 /// Owner: one loop. The buffers that are lent to the kernel for receiving. A connection that waits for bytes
@@ -99,13 +95,14 @@ public final class CompletionBatch {
     public static let bufferBytes = 16_384
     static let strideBytes = bufferBytes + ByteBlock.paddingBytes
     private let memory: UnsafeMutableRawPointer
-    private var free: [UInt16]
+    private let free: FlatArray<UInt16>
     public let count: Int
 
     public init(count: Int = 256) {
         self.count = count
         unsafe memory = UnsafeMutableRawPointer.allocate(byteCount: count * Self.strideBytes, alignment: 64)
-        free = (0..<UInt16(count)).reversed()
+        free = FlatArray(capacity: count)
+        for index in (0..<UInt16(count)).reversed() { free.append(index) }
     }
 
     deinit { unsafe memory.deallocate() }

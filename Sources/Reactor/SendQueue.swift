@@ -34,14 +34,14 @@ public struct SendQueue {
     static let vectorsPerSendMax = 64
 
     private var segments: [Segment]
-    private var freeSegments: [UInt32] = []
-    private var freeChunks: [UnsafeMutableRawPointer]
+    private let freeSegments = FlatArray<UInt32>()
+    private let freeChunks: FlatArray<UnsafeMutableRawPointer>
     /// Chunks ever made; what is resident for sending is this many times 4 KiB at most.
     public private(set) var chunkCount = 0
 
     public init() {
         unsafe segments = []
-        unsafe freeChunks = []
+        unsafe freeChunks = FlatArray()
     }
 
     deinit { while let chunk = unsafe freeChunks.popLast() { unsafe chunk.deallocate() } }

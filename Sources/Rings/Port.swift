@@ -6,12 +6,12 @@
 // were in flight when the ring filled. Nothing is dropped.
 
 public final class Port<Element: Sendable> {
-    private var producer: RingProducer<Element>
-    private let doorbell: Doorbell?
-    private var waiting: [Element] = []
-    private var waitingStart = 0
+    @usableFromInline var producer: RingProducer<Element>
+    @usableFromInline let doorbell: Doorbell?
+    @usableFromInline var waiting: [Element] = []
+    @usableFromInline var waitingStart = 0
     /// How many times an element had to wait because the ring was full.
-    public private(set) var fullCount = 0
+    public internal(set) var fullCount = 0
 
     public init(_ producer: consuming RingProducer<Element>, doorbell: Doorbell?) {
         self.producer = producer
@@ -19,22 +19,31 @@ public final class Port<Element: Sendable> {
     }
 
     /// True while elements wait in front of a full ring: take no new work for this direction.
-    public var isCongested: Bool { waitingStart < waiting.count }
+    @inlinable public var isCongested: Bool { waitingStart < waiting.count }
 
     /// Elements in the ring and in front of it.
     public func depth() -> Int { producer.depth() + waiting.count - waitingStart }
 
-    public func send(_ element: Element) {
+    @inlinable public func send(_ element: Element) {
         if isCongested {
             waiting.append(element)
         } else if let refused = producer.stage(element) {
-            fullCount += 1
-            waiting.append(refused)
+            wait(refused)
         }
     }
 
+    @usableFromInline func wait(_ element: Element) {
+        fullCount += 1
+        waiting.append(element)
+    }
+
     /// Publishes what was sent in this turn and wakes the peer if it sleeps.
-    public func flush() {
+    @inlinable public func flush() {
+        if isCongested { flushWaiting() }
+        if producer.publish() { doorbell?.ringIfAsleep() }
+    }
+
+    @usableFromInline func flushWaiting() {
         while waitingStart < waiting.count {
             if producer.stage(waiting[waitingStart]) != nil { break }
             waitingStart += 1
@@ -47,22 +56,21 @@ public final class Port<Element: Sendable> {
             waiting.removeSubrange(..<waitingStart)
             waitingStart = 0
         }
-        if producer.publish() { doorbell?.ringIfAsleep() }
     }
 }
 
 /// The receiving half of a port, for a loop that drains a bounded number in each turn.
 public final class Inlet<Element: Sendable> {
-    private var consumer: RingConsumer<Element>
+    @usableFromInline var consumer: RingConsumer<Element>
 
     public init(_ consumer: consuming RingConsumer<Element>) { self.consumer = consumer }
 
-    public func isEmpty() -> Bool { consumer.isEmpty() }
+    @inlinable public func isEmpty() -> Bool { consumer.isEmpty() }
 
     /// Pops up to `limit` elements in order; returns how many there were.
-    public func drain(limit: Int, _ body: (consuming Element) -> Void) -> Int {
+    @inlinable public func drain(limit: Int, _ body: (consuming Element) -> Void) -> Int {
         consumer.drain(limit: limit, body)
     }
 
-    public func pop() -> Element? { consumer.pop() }
+    @inlinable public func pop() -> Element? { consumer.pop() }
 }

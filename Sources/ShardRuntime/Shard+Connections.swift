@@ -180,7 +180,7 @@ extension Shard {
                 &connections[token.slot].queue, descriptor: connections[token.slot].descriptor, token: token,
                 to: operations)
         }
-        dirty.removeAll(keepingCapacity: true)
+        dirty.removeAll()
     }
 
     func didSend(_ completion: Completion) {

@@ -46,8 +46,7 @@ extension Shard {
             if provesOwnership(assembler, bytes, request.tenant, userID) {
                 return respondGuest(token, ordinal, context, request.tenant, userID)
             }
-            // The claim is answered with the user id; the tenant is kept where problems keep their path.
-            context.instance = request.tenant.name
+            context.tenant = request.tenant.index
             expect(token, ordinal, context)
             let origin = Origin(core: UInt8(index), isSocket: false, token: token, ordinal: ordinal)
             store.read(.claim(origin, UserKey(tenant: request.tenant.index, userID: userID)))
@@ -110,17 +109,13 @@ extension Shard {
 
     /// The store has said whether the user id is free.
     func finishGuest(_ token: Token, _ exchange: Exchange, _ place: Int, _ answer: Answer) {
-        var context = exchange.pending[place].head
-        let tenantName = context.instance
-        context.instance = nil
+        let context = exchange.pending[place].head
         finish(token, exchange, place)
         switch answer.result {
         case .failure(let problem): respond(token, answer.origin.ordinal, context, problem)
         case .success(_, let userID, _, _):
-            guard let tenantName, let tenant = service.directory.find(tenantName.bytes) else {
-                preconditionFailure("a claim names its tenant")
-            }
-            respondGuest(token, answer.origin.ordinal, context, tenant, userID)
+            guard let tenant = context.tenant else { preconditionFailure("a claim names its tenant") }
+            respondGuest(token, answer.origin.ordinal, context, service.directory[tenant], userID)
         }
     }
 

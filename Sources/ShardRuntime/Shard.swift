@@ -75,13 +75,14 @@ final class Shard: LoopDelegate {
     var spareAssemblers: [RequestAssembler] = []
 
     /// Connections with something to send.
-    var dirty: [Token] = []
+    let dirty = FlatArray<Token>()
     /// Connections whose reading is paused.
     var held: [Token] = []
     /// Connections that wait for an API key to be looked up.
     var keyWaiters: [UInt64: [Token]] = [:]
     /// Requests and socket messages of this core that have no answer yet.
     var inFlight = 0
+    private var areRingsFull = false
     private var isRunningActions = false
     private var tickIsSet = false
     private var housekeepingDueNanoseconds: UInt64 = 0
@@ -127,6 +128,7 @@ final class Shard: LoopDelegate {
     // MARK: LoopDelegate
 
     func run(_ batch: CompletionBatch) {
+        lookAtRings()
         owner.setTime(milliseconds: clock.milliseconds, nanoseconds: clock.nanoseconds)
         let count = batch.completions.count
         var i = 0
@@ -146,6 +148,7 @@ final class Shard: LoopDelegate {
     func finishTurn() {
         drainRings()
         timers.advance(toNanoseconds: clock.nanoseconds) { fire($0) }
+        lookAtRings()
         resumeHeld()
         if service.isClosing { goOnClosing() }
         store.flush()
@@ -244,10 +247,12 @@ final class Shard: LoopDelegate {
     }
 
     /// True while new work must stay in its sockets (Rings/Port.swift).
-    var isCongested: Bool {
-        if store.isCongested || inFlight >= Limits.requestsInFlightPerShardMax { return true }
-        for port in ports { if let port, port.isCongested { return true } }
-        return false
+    var isCongested: Bool { areRingsFull || inFlight >= Limits.requestsInFlightPerShardMax }
+
+    /// Once a turn: what a turn can add is bounded by its completions.
+    private func lookAtRings() {
+        areRingsFull = store.isCongested
+        for port in ports { if let port, port.isCongested { areRingsFull = true } }
     }
 
     // MARK: Timers

@@ -11,7 +11,7 @@ private func simplyEscaped(_ bytes: [UInt8]) -> [UInt8] {
     var result: [UInt8] = [0x22]
     for byte in bytes {
         if let letter = short[byte] {
-            result += [0x5C, letter.asciiValue.unsafelyUnwrapped]
+            result += unsafe [0x5C, letter.asciiValue.unsafelyUnwrapped]
         } else if byte < 0x20 {
             let digits = String(byte, radix: 16)
             result += Array("\\u".utf8) + Array(repeating: 0x30, count: 4 - digits.utf8.count) + Array(digits.utf8)
@@ -210,7 +210,7 @@ private func json(_ bytes: [UInt8]) -> [UInt8] {
         writer.reserve(10_000)
         #expect(writer.spareBytes >= 10_000)
         let capacity = writer.capacityBytes
-        writer.append(upTo: 10_000) { $0.append(repeating: 0x78, count: 10_000, as: UInt8.self) }
+        writer.append(upTo: 10_000) { unsafe $0.append(repeating: 0x78, count: 10_000, as: UInt8.self) }
         #expect(writer.capacityBytes == capacity)
         #expect(writer.string() == "abc" + String(repeating: "x", count: 10_000))
     }

@@ -113,7 +113,7 @@ final class Rig {
     var staleEventCount: Int { backend.staleEventCount }
 
     private func reaped() -> [Completion] {
-        let completions = batch.completions
+        let completions = Array(batch.completions)
         batch.removeAll()
         return completions
     }

@@ -1054,15 +1054,3 @@ def raw(service):
     yield connect
     for connection in opened:
         connection.close()
-
-
-# --- What is known to be open
-
-
-def pytest_collection_modifyitems(items):
-    """Tests in known_failures.txt (a name or a name with parameters a line) may fail until they are mended."""
-    listed = (Path(__file__).parent / "known_failures.txt").read_text().splitlines()
-    known = {line.strip() for line in listed if line.strip() and not line.startswith("#")}
-    for item in items:
-        if item.name in known or getattr(item, "originalname", item.name) in known:
-            item.add_marker(pytest.mark.xfail(reason="known to be open", strict=False))

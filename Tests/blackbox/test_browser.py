@@ -194,6 +194,7 @@ def test_a_visitor_chats(launch, open_page, name, size, scheme):
     assert page.run("document.querySelector('#composer').value ?? document.querySelector('#composer').textContent") == ""
     page.say("help")
     page.wait("!!document.querySelector('.quick-reply')", "the quick replies")
+    assert page.run("document.getElementById('notice').hidden"), "nothing went wrong, so nothing is noted"
     page.picture(f"chat-{name}-{scheme}.png")
     assert page.run("document.documentElement.scrollWidth <= window.innerWidth"), "nothing scrolls sideways"
     background = page.run("""(() => { for (let e = document.querySelector('#composer'); e; e = e.parentElement) {

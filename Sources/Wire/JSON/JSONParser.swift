@@ -32,7 +32,8 @@ public struct JSONNode: Equatable, BitwiseCopyable {
     // Safety: tape and strings point into the parser's own memory and are valid until the next parse;
     // every access is checked against their counts.
     private let parser: OpaquePointer
-    @usableFromInline var document = unsafe csj_document()
+    // Unchecked exclusivity: written by `parse` alone, and read a word at a time.
+    @exclusivity(unchecked) @usableFromInline var document = unsafe csj_document()
     private let seed = UInt64.random(in: .min ... .max)
 
     /// `documentBytesMax` bounds one document, `depthMax` its nesting.
