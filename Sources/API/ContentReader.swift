@@ -1,5 +1,6 @@
-// Reads a content object (contract section 3) from a parsed document: checks it, and writes it anew as
-// canonical JSON, so that what is stored has one spelling. Every fault is collected with its JSON pointer.
+// Reads a content object (contract section 3) from a parsed document: checks it, and writes it anew
+// as canonical JSON, so that what is stored has one spelling. Every fault is collected with its
+// JSON pointer.
 
 import Bytes
 import ChatModel
@@ -29,7 +30,8 @@ public struct FaultList {
 
     public var problem: Problem {
         Problem(
-            .validationFailed, faults.count == 1 ? faults[0].detail : "The request has \(faults.count) faults.",
+            .validationFailed,
+            faults.count == 1 ? faults[0].detail : "The request has \(faults.count) faults.",
             faults: faults)
     }
 }
@@ -42,7 +44,9 @@ public final class ContentReader {
 
     public init(parser: JSONParser) { self.parser = parser }
 
-    public func read(_ node: JSONNode, at pointer: String, _ faults: inout FaultList) -> ReadContent? {
+    public func read(
+        _ node: JSONNode, at pointer: String, _ faults: inout FaultList
+    ) -> ReadContent? {
         guard parser.kind(node) == .object else {
             faults.add(pointer, "type", "content must be an object.")
             return nil
@@ -66,7 +70,8 @@ public final class ContentReader {
         guard faults.faults.count == before else { return nil }
         writer.removeAll()
         parser.write(node, into: writer)
-        return ReadContent(type: type, json: writer.block(), text: text(of: type, node), hash: parser.hash(node))
+        return ReadContent(
+            type: type, json: writer.block(), text: text(of: type, node), hash: parser.hash(node))
     }
 
     private func text(of type: ContentType, _ node: JSONNode) -> ByteBlock {
@@ -96,11 +101,14 @@ public final class ContentReader {
             fields.array("buttons", 1...Limits.buttonsMax, .required, &faults) { $0.button(&$1) }
         case .quickReplies:
             fields.string("text", .required, 1...Limits.textCharactersMax, &faults)
-            fields.array("replies", 1...Limits.quickRepliesMax, .required, &faults) { $0.choice(&$1) }
+            fields.array("replies", 1...Limits.quickRepliesMax, .required, &faults) {
+                $0.choice(&$1)
+            }
         case .list:
             fields.string("text", .required, 1...Limits.textCharactersMax, &faults)
             fields.string("button", .required, 1...Limits.titleCharactersMax, &faults)
-            fields.array("sections", 1...Limits.listSectionsMax, .required, &faults) { section, faults in
+            fields.array("sections", 1...Limits.listSectionsMax, .required, &faults) {
+                section, faults in
                 section.string("title", .optional, 0...Limits.titleCharactersMax, &faults)
                 section.array("rows", 1...Limits.listRowsMax, .required, &faults) { $0.choice(&$1) }
             }
@@ -109,7 +117,9 @@ public final class ContentReader {
                 card.string("title", .required, 1...Limits.titleCharactersMax, &faults)
                 card.string("subtitle", .optional, 0...Limits.shortTextCharactersMax, &faults)
                 card.url("image_url", .optional, &faults)
-                card.array("buttons", 0...Limits.buttonsPerCardMax, .optional, &faults) { $0.button(&$1) }
+                card.array("buttons", 0...Limits.buttonsPerCardMax, .optional, &faults) {
+                    $0.button(&$1)
+                }
             }
         case .template:
             fields.string("name", .required, 1...Limits.shortTextCharactersMax, &faults)
@@ -136,7 +146,9 @@ public final class ContentReader {
         fields.mediaType("mime_type", &faults)
         fields.string("filename", .optional, 1...Limits.shortTextCharactersMax, &faults)
         fields.string("caption", .optional, 0...Limits.captionCharactersMax, &faults)
-        for name: StaticString in ["size", "width", "height", "duration_ms"] { fields.count(name, &faults) }
+        for name: StaticString in ["size", "width", "height", "duration_ms"] {
+            fields.count(name, &faults)
+        }
     }
 }
 
@@ -162,7 +174,10 @@ struct Fields {
     }
 
     /// Length in Unicode scalars.
-    func string(_ name: StaticString, _ presence: Presence, _ length: ClosedRange<Int>, _ faults: inout FaultList) {
+    func string(
+        _ name: StaticString, _ presence: Presence, _ length: ClosedRange<Int>,
+        _ faults: inout FaultList
+    ) {
         guard let node = node(name, presence, &faults) else { return }
         guard parser.kind(node) == .string else {
             return faults.add(path(name), "type", "\(name) must be a string.")
@@ -185,7 +200,8 @@ struct Fields {
         }
         if !range.contains(value) {
             faults.add(
-                path(name), "range", "\(name) must be from \(Int(range.lowerBound)) to \(Int(range.upperBound)).")
+                path(name), "range",
+                "\(name) must be from \(Int(range.lowerBound)) to \(Int(range.upperBound)).")
         }
     }
 
@@ -198,7 +214,9 @@ struct Fields {
 
     func object(_ name: StaticString, _ presence: Presence, _ faults: inout FaultList) {
         guard let node = node(name, presence, &faults) else { return }
-        if parser.kind(node) != .object { faults.add(path(name), "type", "\(name) must be an object.") }
+        if parser.kind(node) != .object {
+            faults.add(path(name), "type", "\(name) must be an object.")
+        }
     }
 
     func array(
@@ -213,7 +231,8 @@ struct Fields {
         guard count.contains(found) else {
             return faults.add(
                 path(name), found < count.lowerBound ? "too_few" : "too_many",
-                "\(name) has \(found) elements; from \(count.lowerBound) to \(count.upperBound) are allowed.")
+                "\(name) has \(found) elements; from \(count.lowerBound) to \(count.upperBound) are allowed."
+            )
         }
         var index = 0
         var element = parser.first(in: node)
@@ -251,7 +270,8 @@ struct Fields {
         let text = parser.string(node)
         let isHTTP = text.hasPrefix("https://") || text.hasPrefix("http://")
         var isClean = text.byteCount > 8 && text.byteCount <= Limits.urlBytesMax
-        for offset in 0..<text.byteCount where text.byte(at: offset) <= 0x20 || text.byte(at: offset) == 0x7F {
+        for offset in 0..<text.byteCount
+        where text.byte(at: offset) <= 0x20 || text.byte(at: offset) == 0x7F {
             isClean = false
         }
         if !isHTTP || !isClean {
@@ -277,7 +297,8 @@ struct Fields {
     func messageID(_ name: StaticString, _ faults: inout FaultList) {
         guard let node = node(name, .required, &faults) else { return }
         let parser = parser
-        guard parser.kind(node) == .string, Identifier(parser.string(node), kind: .message) != nil else {
+        guard parser.kind(node) == .string, Identifier(parser.string(node), kind: .message) != nil
+        else {
             return faults.add(path(name), "format", "\(name) must be a message id.")
         }
     }

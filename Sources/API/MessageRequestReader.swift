@@ -1,4 +1,5 @@
-// Reads a message, from the body of POST /api/v2/chat/message or from a socket's frame, into a submission.
+// Reads a message, from the body of POST /api/v2/chat/message or from a socket's frame, into a
+// submission.
 
 import Bytes
 import ChatModel
@@ -28,7 +29,8 @@ public final class MessageRequestReader {
         public let nowNanoseconds: UInt64
 
         public init(
-            origin: Origin, frameID: ByteBlock?, principal: Principal, tenant: Tenant, key: ByteBlock?,
+            origin: Origin, frameID: ByteBlock?, principal: Principal, tenant: Tenant,
+            key: ByteBlock?,
             waitsForReply: Bool, nowNanoseconds: UInt64
         ) {
             self.origin = origin
@@ -41,7 +43,8 @@ public final class MessageRequestReader {
         }
     }
 
-    /// The document must have been parsed. Throws a problem: 403 for another's user_id, 422 for the rest.
+    /// The document must have been parsed. Throws a problem: 403 for another's user_id, 422 for the
+    /// rest.
     public func read(_ context: Context) throws(Problem) -> Submission {
         let root = JSONParser.root
         guard parser.kind(root) == .object else {
@@ -58,7 +61,8 @@ public final class MessageRequestReader {
         let clientID = name(root, "client_message_id", Limits.clientMessageIDBytesMax, &faults)
         _ = name(root, "device_id", Limits.deviceIDBytesMax, &faults)
         let metadata = metadata(root, &faults)
-        let metadataHash = metadata == nil ? 0 : parser.field(root, "metadata").map(parser.hash) ?? 0
+        let metadataHash =
+            metadata == nil ? 0 : parser.field(root, "metadata").map(parser.hash) ?? 0
         var content: ReadContent?
         if let node = parser.field(root, "content") {
             content = contents.read(node, at: "/content", &faults)
@@ -67,7 +71,8 @@ public final class MessageRequestReader {
         }
         guard faults.isEmpty, let user, let content else { throw faults.problem }
         return submission(
-            context, user, channel, conversation, replyTo, clientID, metadata, metadataHash, content)
+            context, user, channel, conversation, replyTo, clientID, metadata, metadataHash, content
+        )
     }
 
     private func submission(
@@ -82,7 +87,8 @@ public final class MessageRequestReader {
             user: UserKey(tenant: context.tenant.index, userID: user),
             shardKey: conversation?.shardKey
                 ?? UserKey.shardKey(tenant: tenantName, user: user),
-            conversation: conversation, channel: channel, contentType: content.type, content: content.json,
+            conversation: conversation, channel: channel, contentType: content.type,
+            content: content.json,
             text: content.text, clientMessageID: clientID ?? context.frameID,
             idempotency: key.map { digest(tenantName, user, $0) },
             fingerprint: key == nil
@@ -91,7 +97,9 @@ public final class MessageRequestReader {
             arrivedNanoseconds: context.nowNanoseconds)
     }
 
-    private func userID(_ root: JSONNode, _ context: Context, _ faults: inout FaultList) -> ByteBlock? {
+    private func userID(
+        _ root: JSONNode, _ context: Context, _ faults: inout FaultList
+    ) -> ByteBlock? {
         guard let node = parser.field(root, "user_id"), parser.kind(node) != .null else {
             if context.origin.isSocket { return context.principal.subject }
             faults.add("/user_id", "required", "user_id is needed.")
@@ -101,7 +109,8 @@ public final class MessageRequestReader {
     }
 
     /// A socket is web chat unless it says otherwise; over HTTP the channel is named.
-    private func channel(_ root: JSONNode, _ context: Context, _ faults: inout FaultList) -> Channel {
+    private func channel(_ root: JSONNode, _ context: Context, _ faults: inout FaultList) -> Channel
+    {
         guard let node = parser.field(root, "channel"), parser.kind(node) != .null else {
             if !context.origin.isSocket { faults.add("/channel", "required", "channel is needed.") }
             return .web
@@ -121,8 +130,10 @@ public final class MessageRequestReader {
     ) -> Identifier? {
         guard let node = parser.field(root, field), parser.kind(node) != .null else { return nil }
         let parser = parser
-        guard parser.kind(node) == .string, let id = Identifier(parser.string(node), kind: kind) else {
-            faults.add("/\(field)", "format", "\(field) must be an id that starts with \(kind.prefix).")
+        guard parser.kind(node) == .string, let id = Identifier(parser.string(node), kind: kind)
+        else {
+            faults.add(
+                "/\(field)", "format", "\(field) must be an id that starts with \(kind.prefix).")
             return nil
         }
         return id
@@ -141,7 +152,8 @@ public final class MessageRequestReader {
         let text = parser.string(node)
         guard Self.isName(text, bytesMax) else {
             faults.add(
-                "/\(field)", "format", "\(field) must have 1 to \(bytesMax) bytes and no control characters.")
+                "/\(field)", "format",
+                "\(field) must have 1 to \(bytesMax) bytes and no control characters.")
             return nil
         }
         return ByteBlock(copying: text)
@@ -149,14 +161,17 @@ public final class MessageRequestReader {
 
     public static func isName(_ text: RawSpan, _ bytesMax: Int) -> Bool {
         guard text.byteCount > 0, text.byteCount <= bytesMax else { return false }
-        for offset in 0..<text.byteCount where text.byte(at: offset) < 0x20 || text.byte(at: offset) == 0x7F {
+        for offset in 0..<text.byteCount
+        where text.byte(at: offset) < 0x20 || text.byte(at: offset) == 0x7F {
             return false
         }
         return true
     }
 
     private func metadata(_ root: JSONNode, _ faults: inout FaultList) -> ByteBlock? {
-        guard let node = parser.field(root, "metadata"), parser.kind(node) != .null else { return nil }
+        guard let node = parser.field(root, "metadata"), parser.kind(node) != .null else {
+            return nil
+        }
         guard parser.kind(node) == .object else {
             faults.add("/metadata", "type", "metadata must be an object.")
             return nil
@@ -168,7 +183,9 @@ public final class MessageRequestReader {
         writer.removeAll()
         parser.write(node, into: writer)
         guard writer.count <= Limits.metadataBytesMax else {
-            faults.add("/metadata", "too_long", "metadata has more than \(Limits.metadataBytesMax) bytes of JSON.")
+            faults.add(
+                "/metadata", "too_long",
+                "metadata has more than \(Limits.metadataBytesMax) bytes of JSON.")
             return nil
         }
         return writer.count == 2 ? nil : writer.block()
@@ -186,7 +203,8 @@ public final class MessageRequestReader {
         return Digests.digest(writer.bytes)
     }
 
-    /// Of everything that makes a request the same request, its conversation apart (`Submission.isSame`).
+    /// Of everything that makes a request the same request, its conversation apart
+    /// (`Submission.isSame`).
     private func fingerprint(
         _ channel: Channel, _ replyTo: Identifier?, _ metadata: UInt64, _ content: UInt64
     ) -> UInt64 {

@@ -36,10 +36,15 @@ public struct PageQuery {
             if let number = value.decimal(), number >= 1, number <= UInt64(Limits.pageMax) {
                 limit = Int(number)
             } else {
-                faults.add("/limit", "range", "limit must be a whole number from 1 to \(Limits.pageMax).")
+                faults.add(
+                    "/limit", "range", "limit must be a whole number from 1 to \(Limits.pageMax).")
             }
         } else if name.equals("order") {
-            if value.equals("asc") { order = .ascending } else if value.equals("desc") { order = .descending } else {
+            if value.equals("asc") {
+                order = .ascending
+            } else if value.equals("desc") {
+                order = .descending
+            } else {
                 faults.add("/order", "format", "order must be asc or desc.")
             }
         } else if name.equals("cursor") {
@@ -49,12 +54,17 @@ public struct PageQuery {
         } else if name.equals("before_seq") {
             beforeSeq = seq(value, "/before_seq", &faults)
         } else if name.equals("user_id") {
-            if MessageRequestReader.isName(value, Limits.userIDBytesMax) { userID = ByteBlock(copying: value) } else {
-                faults.add("/user_id", "format", "user_id must have 1 to \(Limits.userIDBytesMax) bytes.")
+            if MessageRequestReader.isName(value, Limits.userIDBytesMax) {
+                userID = ByteBlock(copying: value)
+            } else {
+                faults.add(
+                    "/user_id", "format", "user_id must have 1 to \(Limits.userIDBytesMax) bytes.")
             }
         } else if name.equals("status") {
             status = ConversationStatus(value)
-            if status == nil { faults.add("/status", "format", "status must be open, pending, snoozed or closed.") }
+            if status == nil {
+                faults.add("/status", "format", "status must be open, pending, snoozed or closed.")
+            }
         } else if name.equals("channel") {
             channel = Channel(value)
             if channel == nil { faults.add("/channel", "format", "This channel is not known.") }
@@ -70,7 +80,9 @@ public struct PageQuery {
     static let badCursor = Problem.invalid("/cursor", "format", "This cursor is not valid here.")
 
     /// A cursor takes the place of `order`, `after_seq` and `before_seq`.
-    public func history(_ conversation: Identifier, _ scope: Scope, _ origin: Origin) throws(Problem) -> HistoryQuery {
+    public func history(
+        _ conversation: Identifier, _ scope: Scope, _ origin: Origin
+    ) throws(Problem) -> HistoryQuery {
         var order = order ?? .ascending
         var direction = PageDirection.forward
         var after = afterSeq
@@ -86,7 +98,8 @@ public struct PageQuery {
             }
         }
         return HistoryQuery(
-            origin: origin, scope: scope, conversation: conversation, order: order, direction: direction,
+            origin: origin, scope: scope, conversation: conversation, order: order,
+            direction: direction,
             afterSeq: after, beforeSeq: before, limit: limit)
     }
 
@@ -100,7 +113,11 @@ public struct PageQuery {
             guard let position = Cursor.id(cursor.bytes) else { throw Self.badCursor }
             order = position.order
             direction = position.direction
-            if (order == .ascending) == (direction == .forward) { after = position.id } else { before = position.id }
+            if (order == .ascending) == (direction == .forward) {
+                after = position.id
+            } else {
+                before = position.id
+            }
         }
         return ListQuery(
             origin: origin, scope: scope, status: status, channel: channel, order: order,

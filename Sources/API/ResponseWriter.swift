@@ -40,7 +40,9 @@ public struct RequestID: Sendable {
         guard text.byteCount > 0, text.byteCount <= Limits.requestIDBytesMax else { return false }
         for offset in 0..<text.byteCount {
             switch text.byte(at: offset) {
-            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x5F, 0x2E, 0x3A, 0x2F, 0x2B, 0x3D, 0x40: continue
+            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x5F, 0x2E, 0x3A, 0x2F, 0x2B, 0x3D,
+                0x40:
+                continue
             default: return false
             }
         }
@@ -58,7 +60,8 @@ public struct RateHeaders: Sendable {
     public var userReset: Int
 
     public init(
-        tenantQuota: Int, tenantRemaining: Int, tenantReset: Int, userQuota: Int, userRemaining: Int, userReset: Int
+        tenantQuota: Int, tenantRemaining: Int, tenantReset: Int, userQuota: Int,
+        userRemaining: Int, userReset: Int
     ) {
         self.tenantQuota = tenantQuota
         self.tenantRemaining = tenantRemaining
@@ -103,7 +106,8 @@ public enum MediaType {
     public static let html: StaticString = "text/html; charset=utf-8"
     public static let yaml: StaticString = "application/yaml"
     public static let metrics: StaticString = "text/plain; version=0.0.4; charset=utf-8"
-    public static let openMetrics: StaticString = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    public static let openMetrics: StaticString =
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
 }
 
 public final class ResponseWriter {
@@ -113,7 +117,9 @@ public final class ResponseWriter {
     public init() {}
 
     /// Writes the head; the caller writes `bodyBytes` bytes behind it, or none for HEAD.
-    public func write(_ head: ResponseHead, bodyBytes: Int, nowMilliseconds: UInt64, into out: ByteWriter) {
+    public func write(
+        _ head: ResponseHead, bodyBytes: Int, nowMilliseconds: UInt64, into out: ByteWriter
+    ) {
         out.append("HTTP/1.1 ")
         out.append(Self.reason(head.status))
         updateDate(nowMilliseconds)
@@ -162,7 +168,8 @@ public final class ResponseWriter {
             out.append("Access-Control-Allow-Origin: ")
             out.append(origin)
             out.append("\r\nVary: Origin\r\nAccess-Control-Expose-Headers: ")
-            out.append("X-Request-ID, Idempotency-Replayed, RateLimit, RateLimit-Policy, Retry-After\r\n")
+            out.append(
+                "X-Request-ID, Idempotency-Replayed, RateLimit, RateLimit-Policy, Retry-After\r\n")
         }
         if let policy = head.contentSecurityPolicy {
             out.append("Content-Security-Policy: ")

@@ -9,9 +9,12 @@
 
     public init(copying span: RawSpan) {
         count = span.byteCount
-        unsafe base = UnsafeMutableRawPointer.allocate(byteCount: count + Self.paddingBytes, alignment: 16)
+        unsafe base = UnsafeMutableRawPointer.allocate(
+            byteCount: count + Self.paddingBytes, alignment: 16)
         unsafe span.withUnsafeBytes { source in
-            if let start = source.baseAddress { unsafe base.copyMemory(from: start, byteCount: source.count) }
+            if let start = source.baseAddress {
+                unsafe base.copyMemory(from: start, byteCount: source.count)
+            }
         }
     }
 
@@ -38,7 +41,9 @@
         }
     }
 
-    @inlinable public func equals(_ other: ByteBlock) -> Bool { self === other || bytes.equals(other.bytes) }
+    @inlinable public func equals(_ other: ByteBlock) -> Bool {
+        self === other || bytes.equals(other.bytes)
+    }
 
     /// The address, for the operation that lends these bytes to the kernel.
     @unsafe @inlinable public var address: UnsafeRawPointer { unsafe UnsafeRawPointer(base) }

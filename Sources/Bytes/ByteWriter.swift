@@ -7,15 +7,16 @@ import CLinux
 
 @safe public final class ByteWriter {
     // Safety: base holds capacity + padding bytes; [0, count) is initialised. Never shared.
-    // Unchecked exclusivity: each access is one load or store, none is held over a call, and a check would
-    // cost more than the byte that is written.
+    // Unchecked exclusivity: each access is one load or store, none is held over a call, and a
+    // check would cost more than the byte that is written.
     @exclusivity(unchecked) @usableFromInline var base: UnsafeMutableRawPointer
     @exclusivity(unchecked) @usableFromInline var allocatedBytes: Int
     @exclusivity(unchecked) @usableFromInline var filledBytes: Int = 0
     public let limitBytes: Int
 
     public init(capacity: Int = 4096, limitBytes: Int = 1 << 30) {
-        unsafe base = UnsafeMutableRawPointer.allocate(byteCount: capacity + ByteBlock.paddingBytes, alignment: 16)
+        unsafe base = UnsafeMutableRawPointer.allocate(
+            byteCount: capacity + ByteBlock.paddingBytes, alignment: 16)
         unsafe allocatedBytes = capacity
         self.limitBytes = limitBytes
     }
@@ -36,7 +37,8 @@ import CLinux
 
     @inlinable public var bytes: RawSpan {
         @_lifetime(borrow self) get {
-            // Safety: [0, filled) is initialised and lives as long as self; writers take self exclusively by contract.
+            // Safety: [0, filled) is initialised and lives as long as self; writers take self
+            // exclusively by contract.
             let span = unsafe RawSpan(_unsafeStart: UnsafeRawPointer(base), byteCount: filled)
             return unsafe _overrideLifetime(span, borrowing: self)
         }
@@ -55,7 +57,8 @@ import CLinux
     }
 
     @usableFromInline @inline(never) func grow(_ more: Int) {
-        precondition(filled + more <= limitBytes, "a bounded writer was asked for more than its limit")
+        precondition(
+            filled + more <= limitBytes, "a bounded writer was asked for more than its limit")
         let larger = max(capacity * 2, filled + more)
         let fresh = UnsafeMutableRawPointer.allocate(
             byteCount: larger + ByteBlock.paddingBytes, alignment: 16)
@@ -85,7 +88,9 @@ import CLinux
         reserve(n)
         unsafe span.withUnsafeBytes { source in
             // Safety: reserve made room for n bytes.
-            if let start = source.baseAddress { unsafe (base + filled).copyMemory(from: start, byteCount: n) }
+            if let start = source.baseAddress {
+                unsafe (base + filled).copyMemory(from: start, byteCount: n)
+            }
         }
         filled &+= n
     }
@@ -97,7 +102,9 @@ import CLinux
         copy.withUTF8 { utf8 in
             reserve(utf8.count)
             // Safety: reserve made room for utf8.count bytes.
-            if let start = utf8.baseAddress { unsafe (base + filled).copyMemory(from: start, byteCount: utf8.count) }
+            if let start = utf8.baseAddress {
+                unsafe (base + filled).copyMemory(from: start, byteCount: utf8.count)
+            }
             filled &+= utf8.count
         }
     }
@@ -118,7 +125,8 @@ import CLinux
         while i >= 0 {
             // Safety: reserve made room for 20 digits.
             unsafe base.storeBytes(
-                of: UInt8(truncatingIfNeeded: rest % 10) &+ 0x30, toByteOffset: filled &+ i, as: UInt8.self)
+                of: UInt8(truncatingIfNeeded: rest % 10) &+ 0x30, toByteOffset: filled &+ i,
+                as: UInt8.self)
             rest /= 10
             i &-= 1
         }
@@ -142,7 +150,8 @@ import CLinux
         while i >= 0 {
             // Safety: reserve made room for the digits.
             unsafe base.storeBytes(
-                of: UInt8(truncatingIfNeeded: rest % 10) &+ 0x30, toByteOffset: filled &+ i, as: UInt8.self)
+                of: UInt8(truncatingIfNeeded: rest % 10) &+ 0x30, toByteOffset: filled &+ i,
+                as: UInt8.self)
             rest /= 10
             i &-= 1
         }
@@ -166,7 +175,8 @@ import CLinux
         filled = offset
     }
 
-    /// The span as a JSON string with its quotes (RFC 8259 section 7). The bytes must be valid UTF-8.
+    /// The span as a JSON string with its quotes (RFC 8259 section 7). The bytes must be valid
+    /// UTF-8.
     @inlinable public func append(json span: RawSpan) {
         append(0x22)
         reserve(span.byteCount)

@@ -1,9 +1,10 @@
 // Owner: one loop. A growing array of plain values, for what each turn of a loop fills and empties.
-// An Array that is a class's property is registered with the exclusivity checker whenever it is appended
-// to; this one is reached through a `let`, so appending costs a compare and a store.
+// An Array that is a class's property is registered with the exclusivity checker whenever it is
+// appended to; this one is reached through a `let`, so appending costs a compare and a store.
 
 @safe public final class FlatArray<Element: BitwiseCopyable>: RandomAccessCollection {
-    // Safety: base holds capacity elements, [0, count) initialised; both pointers are this object's own.
+    // Safety: base holds capacity elements, [0, count) initialised; both pointers are this object's
+    // own.
     @usableFromInline @unsafe struct Header {
         @usableFromInline var base: UnsafeMutablePointer<Element>
         @usableFromInline var count: Int

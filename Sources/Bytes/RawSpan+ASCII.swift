@@ -1,3 +1,5 @@
+// ASCII in raw bytes: comparisons without regard to case, trimming, digits.
+
 import CLinux
 
 extension RawSpan {

@@ -56,9 +56,12 @@ extension RawSpan {
         }
     }
 
-    /// Offset of the first control byte (below 0x20 but not HTAB, or DEL) in `range`; its end when none.
+    /// Offset of the first control byte (below 0x20 but not HTAB, or DEL) in `range`; its end when
+    /// none.
     @inlinable public func firstControlOffset(in range: ByteRange) -> Int {
-        precondition(range.start <= range.end && Int(range.end) <= byteCount, "range past the received bytes")
+        precondition(
+            range.start <= range.end && Int(range.end) <= byteCount, "range past the received bytes"
+        )
         return unsafe withUnsafeBytes { raw in
             guard let base = raw.baseAddress else { return Int(range.end) }
             var i = Int(range.start)
@@ -183,7 +186,9 @@ extension MutableRawSpan {
     /// XORs the bytes of `range` in place with the 4-byte `mask` (RFC 6455 section 5.3).
     /// `mask` is little-endian: its lowest byte meets the first byte of the range.
     @inlinable public mutating func xor(_ range: Range<Int>, mask: UInt32) {
-        precondition(range.lowerBound >= 0 && range.upperBound <= byteCount, "unmask past the received bytes")
+        precondition(
+            range.lowerBound >= 0 && range.upperBound <= byteCount, "unmask past the received bytes"
+        )
         unsafe withUnsafeMutableBytes { raw in
             guard let base = raw.baseAddress else { return }
             // Safety: the range was checked against the span's bounds above.

@@ -3,8 +3,9 @@
 ///     0 ── consumed ──────────── filled ────────── capacity (+ 64 readable bytes behind)
 ///          │ not yet parsed      │ free
 ///
-/// A connection owns one only while it holds such bytes; otherwise it parses out of the buffer that the
-/// loop lent to the kernel. Grows by doubling up to `limitBytes`; never shrinks, it is dropped instead.
+/// A connection owns one only while it holds such bytes; otherwise it parses out of the buffer that
+/// the loop lent to the kernel. Grows by doubling up to `limitBytes`; never shrinks, it is dropped
+/// instead.
 @safe public final class ReceiveBuffer {
     // Safety: base holds capacity + padding bytes; [0, filled) is initialised. One owner.
     private var base: UnsafeMutableRawPointer
@@ -14,7 +15,8 @@
 
     public init(capacity: Int) {
         self.capacity = capacity
-        unsafe base = UnsafeMutableRawPointer.allocate(byteCount: capacity + ByteBlock.paddingBytes, alignment: 16)
+        unsafe base = UnsafeMutableRawPointer.allocate(
+            byteCount: capacity + ByteBlock.paddingBytes, alignment: 16)
     }
 
     deinit { unsafe base.deallocate() }
@@ -27,7 +29,9 @@
         if filled + span.byteCount > capacity { makeRoom(span.byteCount) }
         unsafe span.withUnsafeBytes { source in
             // Safety: makeRoom left span.byteCount free bytes.
-            if let start = source.baseAddress { unsafe (base + filled).copyMemory(from: start, byteCount: source.count) }
+            if let start = source.baseAddress {
+                unsafe (base + filled).copyMemory(from: start, byteCount: source.count)
+            }
         }
         filled += span.byteCount
         assertInvariant()
@@ -60,7 +64,8 @@
     public var bytes: MutableRawSpan {
         @_lifetime(borrow self) get {
             // Safety: [consumed, filled) is initialised; the owner holds one view at a time.
-            let span = unsafe MutableRawSpan(_unsafeStart: base + consumed, byteCount: filled - consumed)
+            let span = unsafe MutableRawSpan(
+                _unsafeStart: base + consumed, byteCount: filled - consumed)
             return unsafe _overrideLifetime(span, borrowing: self)
         }
     }

@@ -1,5 +1,5 @@
-// Owner: one loop. Rows addressed by a 32-bit slot, with a generation that tells a stale token from a
-// live one. Rows never move, so a row can be changed in place while others come and go.
+// Owner: one loop. Rows addressed by a 32-bit slot, with a generation that tells a stale token from
+// a live one. Rows never move, so a row can be changed in place while others come and go.
 
 /// Names one life of one slot. The generation is odd while the slot is taken.
 public struct Token: Equatable, Hashable, Sendable, BitwiseCopyable {
@@ -21,7 +21,8 @@ public struct Token: Equatable, Hashable, Sendable, BitwiseCopyable {
 }
 
 @safe public final class Slab<Row> {
-    // Safety: each chunk holds rowsPerChunk rows; a row is initialised exactly while its generation is odd.
+    // Safety: each chunk holds rowsPerChunk rows; a row is initialised exactly while its generation
+    // is odd.
     @usableFromInline static var rowsPerChunkLog2: Int { 8 }
     // Unchecked exclusivity: no access is held over a call that could come back here.
     @exclusivity(unchecked) @usableFromInline var chunks: [UnsafeMutablePointer<Row>]
@@ -43,7 +44,8 @@ public struct Token: Equatable, Hashable, Sendable, BitwiseCopyable {
     }
 
     @inlinable @inline(always) func pointer(_ slot: UInt32) -> UnsafeMutablePointer<Row> {
-        unsafe chunks[Int(slot) >> Slab.rowsPerChunkLog2] + (Int(slot) & (1 << Slab.rowsPerChunkLog2 - 1))
+        unsafe chunks[Int(slot) >> Slab.rowsPerChunkLog2]
+            + (Int(slot) & (1 << Slab.rowsPerChunkLog2 - 1))
     }
 
     /// Puts a row in; nil when `rowsMax` rows are taken.
@@ -63,7 +65,9 @@ public struct Token: Equatable, Hashable, Sendable, BitwiseCopyable {
         guard first < rowsMax else { return false }
         unsafe chunks.append(UnsafeMutablePointer<Row>.allocate(capacity: size))
         unsafe generations.append(contentsOf: repeatElement(0, count: size))
-        for slot in stride(from: min(first + size, rowsMax) - 1, through: first, by: -1) { free.append(UInt32(slot)) }
+        for slot in stride(from: min(first + size, rowsMax) - 1, through: first, by: -1) {
+            free.append(UInt32(slot))
+        }
         return true
     }
 

@@ -1,3 +1,5 @@
+// A conversation as it stands: who it belongs to, its channel, status, handler and head.
+
 import Bytes
 
 public enum ConversationStatus: UInt8, Sendable, CaseIterable {
@@ -13,7 +15,9 @@ public enum ConversationStatus: UInt8, Sendable, CaseIterable {
     }
 
     public init?(_ text: RawSpan) {
-        for status in ConversationStatus.allCases where text.equals(status.name) { self = status; return }
+        for status in ConversationStatus.allCases where text.equals(status.name) {
+            self = status; return
+        }
         return nil
     }
 }
@@ -22,8 +26,8 @@ public enum HandlerType: UInt8, Sendable {
     case bot = 0, human
 }
 
-/// Who answers a conversation. `token` is a fencing number: it grows at each change, and a reply that was
-/// started under an older token is refused.
+/// Who answers a conversation. `token` is a fencing number: it grows at each change, and a reply
+/// that was started under an older token is refused.
 public struct Handler: Sendable, Equatable {
     public var type: HandlerType
     public var token: UInt64
@@ -51,7 +55,8 @@ public struct Conversation: Sendable {
     public init(
         id: Identifier, tenant: TenantIndex, userID: ByteBlock, channel: Channel,
         status: ConversationStatus = .open, handler: Handler = Handler(type: .bot, token: 1),
-        lastSeq: UInt64 = 0, createdAtMilliseconds: UInt64, updatedAtMilliseconds: UInt64, version: UInt64 = 1
+        lastSeq: UInt64 = 0, createdAtMilliseconds: UInt64, updatedAtMilliseconds: UInt64,
+        version: UInt64 = 1
     ) {
         self.id = id
         self.tenant = tenant
@@ -65,8 +70,8 @@ public struct Conversation: Sendable {
         self.version = version
     }
 
-    /// The Conversation object of the public interface. `unread` counts outbound entries that came after
-    /// the user's own last one.
+    /// The Conversation object of the public interface. `unread` counts outbound entries that came
+    /// after the user's own last one.
     public func write(into writer: ByteWriter, unread: UInt64) {
         writer.append("{\"id\":\"")
         id.write(.conversation, into: writer)
@@ -76,7 +81,9 @@ public struct Conversation: Sendable {
         writer.append(channel.name)
         writer.append("\",\"status\":\"")
         writer.append(status.name)
-        writer.append(handler.type == .bot ? "\",\"handler\":{\"type\":\"bot\"" : "\",\"handler\":{\"type\":\"human\"")
+        writer.append(
+            handler.type == .bot
+                ? "\",\"handler\":{\"type\":\"bot\"" : "\",\"handler\":{\"type\":\"human\"")
         writer.append(",\"token\":")
         writer.append(decimal: handler.token)
         writer.append("},\"labels\":[],\"priority\":\"normal\",\"attributes\":{},\"last_seq\":")

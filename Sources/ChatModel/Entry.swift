@@ -57,7 +57,8 @@ public enum SenderType: UInt8, Sendable {
 
 /// The types of `content.type` (contract section 3).
 public enum ContentType: UInt8, Sendable, CaseIterable {
-    case text = 0, image, audio, video, file, location, contact, buttons, quickReplies, list, carousel
+    case text = 0, image, audio, video, file, location, contact, buttons, quickReplies, list,
+        carousel
     case template, reply, reaction, event
 
     public var name: StaticString {

@@ -16,9 +16,9 @@ public enum IdentifierKind: Sendable {
 
 /// A UUID version 7 (RFC 9562 section 5.7): 48 bits of Unix milliseconds, then random bits.
 ///
-/// The last 16 bits are the shard key: a hash of the tenant and the user whom the thing belongs to. Whoever
-/// sees an id therefore knows the owner core without a look-up, and all of a user's conversations, sessions
-/// and idempotency keys live on one core.
+/// The last 16 bits are the shard key: a hash of the tenant and the user whom the thing belongs to.
+/// Whoever sees an id therefore knows the owner core without a look-up, and all of a user's
+/// conversations, sessions and idempotency keys live on one core.
 public struct Identifier: Hashable, Sendable, BitwiseCopyable {
     public var high: UInt64
     public var low: UInt64
@@ -37,7 +37,8 @@ public struct Identifier: Hashable, Sendable, BitwiseCopyable {
     /// Reads `prefix` and the 8-4-4-4-12 hexadecimal form; nil for anything else.
     public init?(_ text: RawSpan, kind: IdentifierKind) {
         let prefix = kind.prefix
-        guard text.byteCount == prefix.utf8CodeUnitCount + Self.textBytes, text.hasPrefix(prefix) else { return nil }
+        guard text.byteCount == prefix.utf8CodeUnitCount + Self.textBytes, text.hasPrefix(prefix)
+        else { return nil }
         self.init(uuid: text.extracting(prefix.utf8CodeUnitCount..<text.byteCount))
     }
 
@@ -53,7 +54,11 @@ public struct Identifier: Hashable, Sendable, BitwiseCopyable {
                 continue
             }
             guard let nibble = hexadecimalValue(byte) else { return nil }
-            if digits < 16 { words.0 = words.0 << 4 | nibble } else { words.1 = words.1 << 4 | nibble }
+            if digits < 16 {
+                words.0 = words.0 << 4 | nibble
+            } else {
+                words.1 = words.1 << 4 | nibble
+            }
             digits += 1
         }
         self.init(high: words.0, low: words.1)
@@ -102,8 +107,9 @@ public struct IdentifierSource {
     public init(seed: UInt64) { random = Random(seed: seed) }
 
     public mutating func next(milliseconds: UInt64, shardKey: UInt16) -> Identifier {
-        // RFC 9562 section 6.2 method 1: a 12-bit counter keeps ids of one millisecond in order. It starts
-        // below half so that it cannot run over within a millisecond's work; when it does, time steps on.
+        // RFC 9562 section 6.2 method 1: a 12-bit counter keeps ids of one millisecond in order. It
+        // starts below half so that it cannot run over within a millisecond's work; when it does,
+        // time steps on.
         if milliseconds > lastMilliseconds {
             lastMilliseconds = milliseconds
             counter = random.next() & 0x7FF

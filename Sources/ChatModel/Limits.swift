@@ -27,7 +27,8 @@ public enum Limits {
     public static let pageMax = 200
     public static let replayEntriesMax = 1000
     public static let replayBatch = 100
-    /// A page of a replay ends with the frame that reaches it, so that replays never fill an outbox.
+    /// A page of a replay ends with the frame that reaches it, so that replays never fill an
+    /// outbox.
     public static let replayPageBytes = 1 << 17
 
     // One connection.
@@ -45,7 +46,8 @@ public enum Limits {
     public static let usersCachedPerShard = 65_536
     public static let messagesWaitingPerConversationMax = 1024
     public static let entriesPerCommitUnitMax = 128
-    /// Behind a reply that is streamed; with more, replies are sent whole until the queue is short again.
+    /// Behind a reply that is streamed; with more, replies are sent whole until the queue is short
+    /// again.
     public static let runsWaitingWhileStreamingMax = 4
     public static let tokenCacheEntriesPerShard = 4096
 

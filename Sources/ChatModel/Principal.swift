@@ -35,12 +35,22 @@ public enum Role: String, Sendable, CaseIterable {
         switch self {
         case .endUser: [.messageSend, .conversationRead, .conversationList, .sessionRead]
         case .agent:
-            [.messageSend, .conversationRead, .conversationList, .conversationManage, .messageReply, .sessionRead,
-             .anyUser]
-        case .service: [.messageSend, .conversationRead, .conversationList, .messageReply, .sessionRead, .anyUser]
+            [
+                .messageSend, .conversationRead, .conversationList, .conversationManage,
+                .messageReply, .sessionRead,
+                .anyUser,
+            ]
+        case .service:
+            [
+                .messageSend, .conversationRead, .conversationList, .messageReply, .sessionRead,
+                .anyUser,
+            ]
         case .admin:
-            [.messageSend, .conversationRead, .conversationList, .conversationManage, .messageReply, .sessionRead,
-             .opsRead, .admin, .anyUser]
+            [
+                .messageSend, .conversationRead, .conversationList, .conversationManage,
+                .messageReply, .sessionRead,
+                .opsRead, .admin, .anyUser,
+            ]
         case .ops: [.opsRead]
         }
     }
@@ -54,7 +64,9 @@ public final class Principal: Sendable {
     /// Unix seconds; `UInt64.max` when the credential does not expire.
     public let expiresAtSeconds: UInt64
 
-    public init(tenant: TenantIndex, subject: ByteBlock, permissions: Permissions, expiresAtSeconds: UInt64) {
+    public init(
+        tenant: TenantIndex, subject: ByteBlock, permissions: Permissions, expiresAtSeconds: UInt64
+    ) {
         self.tenant = tenant
         self.subject = subject
         self.permissions = permissions
@@ -76,8 +88,8 @@ public struct UserKey: Hashable, Sendable {
         hashed = userID.bytes.hash(seed: UInt64(tenant.value) &* 0x9E37_79B9 &+ 0x5AFE)
     }
 
-    /// See `Identifier`. The same in every process, so that ids keep their owner core across restarts with
-    /// the same number of cores; it depends on the tenant's name, not on its index.
+    /// See `Identifier`. The same in every process, so that ids keep their owner core across
+    /// restarts with the same number of cores; it depends on the tenant's name, not on its index.
     public static func shardKey(tenantName: RawSpan, userID: RawSpan) -> UInt16 {
         UInt16(truncatingIfNeeded: userID.hash(seed: tenantName.hash(seed: 0)) >> 24)
     }

@@ -67,7 +67,8 @@ public enum ProblemCode: String, Sendable, CaseIterable {
     }
 }
 
-/// One fault of a request: where (a JSON pointer, RFC 6901; `/name` for a query parameter) and what.
+/// One fault of a request: where (a JSON pointer, RFC 6901; `/name` for a query parameter) and
+/// what.
 public struct FieldFault: Sendable, Equatable {
     public let pointer: String
     public let code: String
@@ -80,7 +81,8 @@ public struct FieldFault: Sendable, Equatable {
     }
 }
 
-/// An error as clients see it: `application/problem+json` (RFC 9457). Off the hot path, hence Strings.
+/// An error as clients see it: `application/problem+json` (RFC 9457). Off the hot path, hence
+/// Strings.
 public struct Problem: Error, Sendable {
     public var code: ProblemCode
     public var detail: String
@@ -91,7 +93,8 @@ public struct Problem: Error, Sendable {
     public var statusOverride: Int?
 
     public init(
-        _ code: ProblemCode, _ detail: String, faults: [FieldFault] = [], retryAfterSeconds: Int? = nil,
+        _ code: ProblemCode, _ detail: String, faults: [FieldFault] = [],
+        retryAfterSeconds: Int? = nil,
         statusOverride: Int? = nil
     ) {
         self.code = code

@@ -19,7 +19,8 @@ public struct StoredEntry: Sendable {
     public var seq: UInt64
     public var kind: EntryKind
     public var isInbound: Bool
-    /// The sender did not wait for the reply, so that a replay of its request is answered without it too.
+    /// The sender did not wait for the reply, so that a replay of its request is answered without
+    /// it too.
     public var isAcceptedOnly: Bool
     public var createdAtMilliseconds: UInt64
     /// Set on messages that a client named; unique among all messages of the store.
@@ -34,7 +35,8 @@ public struct StoredEntry: Sendable {
 
     public init(
         id: Identifier, seq: UInt64, kind: EntryKind, isInbound: Bool, isAcceptedOnly: Bool = false,
-        createdAtMilliseconds: UInt64, idempotency: Digest?, fingerprint: UInt64, answersSeq: UInt64, session: Identifier, body: ByteBlock
+        createdAtMilliseconds: UInt64, idempotency: Digest?, fingerprint: UInt64,
+        answersSeq: UInt64, session: Identifier, body: ByteBlock
     ) {
         self.id = id
         self.seq = seq
@@ -62,7 +64,8 @@ public final class CommitUnit: Sendable {
     public let submittedNanoseconds: UInt64
 
     public init(
-        conversation: Conversation, rowChange: RowChange, entries: [StoredEntry], submittedNanoseconds: UInt64
+        conversation: Conversation, rowChange: RowChange, entries: [StoredEntry],
+        submittedNanoseconds: UInt64
     ) {
         self.conversation = conversation
         self.rowChange = rowChange
@@ -83,7 +86,8 @@ public final class StoredAnswer: Sendable {
     public let reply: ByteBlock?
 
     public init(
-        conversation: Identifier, messageID: Identifier, seq: UInt64, fingerprint: UInt64, session: Identifier,
+        conversation: Identifier, messageID: Identifier, seq: UInt64, fingerprint: UInt64,
+        session: Identifier,
         message: ByteBlock, reply: ByteBlock?
     ) {
         self.conversation = conversation

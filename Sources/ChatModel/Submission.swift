@@ -36,14 +36,17 @@ public final class Submission: Sendable {
     public let fingerprint: UInt64
     public let replyTo: Identifier?
     public let metadata: ByteBlock?
-    /// False with `Prefer: respond-async` and for sockets: answered as soon as the message is stored.
+    /// False with `Prefer: respond-async` and for sockets: answered as soon as the message is
+    /// stored.
     public let waitsForReply: Bool
     public let arrivedNanoseconds: UInt64
 
     public init(
         origin: Origin, frameID: ByteBlock?, principal: Principal, user: UserKey, shardKey: UInt16,
-        conversation: Identifier?, channel: Channel, contentType: ContentType, content: ByteBlock, text: ByteBlock,
-        clientMessageID: ByteBlock?, idempotency: Digest?, fingerprint: UInt64, replyTo: Identifier?,
+        conversation: Identifier?, channel: Channel, contentType: ContentType, content: ByteBlock,
+        text: ByteBlock,
+        clientMessageID: ByteBlock?, idempotency: Digest?, fingerprint: UInt64,
+        replyTo: Identifier?,
         metadata: ByteBlock?, waitsForReply: Bool, arrivedNanoseconds: UInt64
     ) {
         self.origin = origin
@@ -65,8 +68,8 @@ public final class Submission: Sendable {
         self.arrivedNanoseconds = arrivedNanoseconds
     }
 
-    /// True when this is the request that was stored under the same key: the same body, and the same
-    /// conversation if one is named (who sends again may have learned its id meanwhile).
+    /// True when this is the request that was stored under the same key: the same body, and the
+    /// same conversation if one is named (who sends again may have learned its id meanwhile).
     public func isSame(fingerprint: UInt64, _ conversation: Identifier) -> Bool {
         self.fingerprint == fingerprint && (self.conversation ?? conversation) == conversation
     }
@@ -75,8 +78,8 @@ public final class Submission: Sendable {
 /// What an owner answers to a connection.
 public struct Answer: Sendable {
     public enum Result: Sendable {
-        /// `body` is the JSON of an HTTP answer or of a socket's frame. `follow` subscribes a socket to the
-        /// conversation from the entry behind `seq` on.
+        /// `body` is the JSON of an HTTP answer or of a socket's frame. `follow` subscribes a
+        /// socket to the conversation from the entry behind `seq` on.
         case success(status: Int, body: ByteBlock, isReplay: Bool, follow: Follow?)
         case failure(Problem)
     }
@@ -117,7 +120,9 @@ public struct Delivery: Sendable {
     /// The socket that caused it and does not want it back.
     public let except: Origin?
 
-    public init(conversation: Identifier, user: UserKey, seq: UInt64, payload: ByteBlock, except: Origin?) {
+    public init(
+        conversation: Identifier, user: UserKey, seq: UInt64, payload: ByteBlock, except: Origin?
+    ) {
         self.conversation = conversation
         self.user = user
         self.seq = seq

@@ -1,3 +1,5 @@
+// Times as text: RFC 3339 with milliseconds for JSON, and the date of HTTP.
+
 import Bytes
 
 extension ByteWriter {
@@ -45,8 +47,8 @@ extension ByteWriter {
 }
 
 /// A proleptic Gregorian date in UTC, from the number of days since 1970-01-01.
-/// The year is taken to start in March, so that the leap day comes last (Howard Hinnant, "chrono-compatible
-/// low-level date algorithms").
+/// The year is taken to start in March, so that the leap day comes last (Howard Hinnant,
+/// "chrono-compatible low-level date algorithms").
 public struct CivilDate {
     public let dayCount: Int
     public let year: Int

@@ -15,7 +15,9 @@ extension ConversationOwner {
         _ waiter: Waiter, reply: ByteBlock?, status: StaticString, isReplay: Bool = false
     ) {
         let submission = waiter.submission
-        if submission.origin.isSocket { return acknowledge(submission, waiter, isDuplicate: isReplay) }
+        if submission.origin.isSocket {
+            return acknowledge(submission, waiter, isDuplicate: isReplay)
+        }
         encoder.removeAll()
         encoder.append("{\"status\":\"")
         encoder.append(status)
@@ -35,7 +37,8 @@ extension ConversationOwner {
                 Answer(
                     origin: submission.origin, frameID: nil,
                     result: .success(
-                        status: reply == nil ? 202 : 200, body: encoder.block(), isReplay: isReplay, follow: nil))))
+                        status: reply == nil ? 202 : 200, body: encoder.block(), isReplay: isReplay,
+                        follow: nil))))
     }
 
     /// `submission` is the waiter's own, or a later one with the same key.
@@ -43,7 +46,11 @@ extension ConversationOwner {
         let id = waiter.conversation
         encoder.removeAll()
         encoder.append("{\"type\":\"ack\",\"id\":")
-        if let frameID = submission.frameID { encoder.append(json: frameID) } else { encoder.append("null") }
+        if let frameID = submission.frameID {
+            encoder.append(json: frameID)
+        } else {
+            encoder.append("null")
+        }
         encoder.append(",\"message_id\":\"")
         waiter.messageID.write(.message, into: encoder)
         encoder.append("\",\"conversation_id\":\"")
@@ -51,21 +58,29 @@ extension ConversationOwner {
         encoder.append("\",\"seq\":")
         encoder.append(decimal: waiter.seq)
         encoder.append(isDuplicate ? ",\"duplicate\":true}" : ",\"duplicate\":false}")
-        // The sender follows the conversation from here on; a duplicate finds the log's head instead.
+        // The sender follows the conversation from here on; a duplicate finds the log's head
+        // instead.
         let head = isDuplicate ? (conversations[id]?.storedSeq ?? waiter.seq) : waiter.seq - 1
-        if isDuplicate, let state = conversations[id] { state.followers |= 1 << UInt64(submission.origin.core) }
-        let follow = isDuplicate && conversations[id] == nil ? nil : Answer.Follow(conversation: id, seq: head)
+        if isDuplicate, let state = conversations[id] {
+            state.followers |= 1 << UInt64(submission.origin.core)
+        }
+        let follow =
+            isDuplicate && conversations[id] == nil
+            ? nil : Answer.Follow(conversation: id, seq: head)
         actions.append(
             .answer(
                 Answer(
                     origin: submission.origin, frameID: submission.frameID,
                     result: .success(
-                        status: 200, body: encoder.block(), isReplay: isDuplicate, follow: follow))))
+                        status: 200, body: encoder.block(), isReplay: isDuplicate, follow: follow)))
+        )
     }
 
     // MARK: Frames
 
-    func announce(_ unit: CommitUnit, _ entries: Range<Int>, _ state: ConversationState, _ cores: UInt64) {
+    func announce(
+        _ unit: CommitUnit, _ entries: Range<Int>, _ state: ConversationState, _ cores: UInt64
+    ) {
         guard cores != 0 else { return }
         for index in entries {
             let entry = unit.entries[index]
@@ -80,13 +95,15 @@ extension ConversationOwner {
     }
 
     func deliver(
-        _ payload: ByteBlock, seq: UInt64, _ state: ConversationState, _ cores: UInt64, except: Origin?
+        _ payload: ByteBlock, seq: UInt64, _ state: ConversationState, _ cores: UInt64,
+        except: Origin?
     ) {
         guard cores != 0 else { return }
         actions.append(
             .deliver(
                 Delivery(
-                    conversation: state.row.id, user: state.user, seq: seq, payload: payload, except: except),
+                    conversation: state.row.id, user: state.user, seq: seq, payload: payload,
+                    except: except),
                 cores: cores))
     }
 
@@ -131,7 +148,8 @@ extension ConversationOwner {
             .answer(
                 Answer(
                     origin: origin, frameID: nil,
-                    result: .success(status: 200, body: encoder.block(), isReplay: false, follow: nil))))
+                    result: .success(
+                        status: 200, body: encoder.block(), isReplay: false, follow: nil))))
     }
 
     func subscribe(
@@ -153,14 +171,20 @@ extension ConversationOwner {
     static let nothing = ByteBlock("")
 
     func typing(
-        _ state: ConversationState, _ origin: Origin, _ frameID: ByteBlock?, _ principal: Principal, isStart: Bool
+        _ state: ConversationState, _ origin: Origin, _ frameID: ByteBlock?, _ principal: Principal,
+        isStart: Bool
     ) {
-        guard mayAccess(principal, state) else { return complain(origin, frameID, Self.unknownConversation) }
+        guard mayAccess(principal, state) else {
+            return complain(origin, frameID, Self.unknownConversation)
+        }
         let isAgent = !principal.subject.equals(state.row.userID)
         encoder.removeAll()
         encoder.append("{\"type\":\"typing\",\"conversation_id\":\"")
         state.row.id.write(.conversation, into: encoder)
-        encoder.append(isAgent ? "\",\"sender\":{\"type\":\"agent\",\"id\":" : "\",\"sender\":{\"type\":\"user\",\"id\":")
+        encoder.append(
+            isAgent
+                ? "\",\"sender\":{\"type\":\"agent\",\"id\":"
+                : "\",\"sender\":{\"type\":\"user\",\"id\":")
         encoder.append(json: principal.subject)
         encoder.append(isStart ? "},\"state\":\"start\"}" : "},\"state\":\"stop\"}")
         deliver(encoder.block(), seq: 0, state, audience(of: state), except: origin)

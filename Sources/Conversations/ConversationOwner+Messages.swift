@@ -11,8 +11,11 @@ extension ConversationOwner {
             if submission.origin.isSocket {
                 repeatedOrigins[key, default: []].append(submission)
             } else {
-                fail(submission.origin, submission.frameID, Problem(
-                    .conflict, "A request with this idempotency key is still in progress.", retryAfterSeconds: 1))
+                fail(
+                    submission.origin, submission.frameID,
+                    Problem(
+                        .conflict, "A request with this idempotency key is still in progress.",
+                        retryAfterSeconds: 1))
             }
             return
         }
@@ -40,7 +43,8 @@ extension ConversationOwner {
     private func create(for submission: Submission, _ user: UserState) -> ConversationState {
         let id = identifiers.next(milliseconds: nowMilliseconds, shardKey: submission.shardKey)
         let row = Conversation(
-            id: id, tenant: submission.user.tenant, userID: submission.user.userID, channel: submission.channel,
+            id: id, tenant: submission.user.tenant, userID: submission.user.userID,
+            channel: submission.channel,
             createdAtMilliseconds: nowMilliseconds, updatedAtMilliseconds: nowMilliseconds)
         let state = ConversationState(row: row, isStored: false)
         hold(state)
@@ -49,11 +53,15 @@ extension ConversationOwner {
     }
 
     private func enqueue(_ submission: Submission, in state: ConversationState) {
-        guard state.waiting.count + state.wantedReplies < Limits.messagesWaitingPerConversationMax else {
+        guard state.waiting.count + state.wantedReplies < Limits.messagesWaitingPerConversationMax
+        else {
             counters.refusedFull += 1
-            return fail(submission.origin, submission.frameID, Problem(
-                .temporarilyUnavailable, "Too many messages of this conversation wait for what is before them.",
-                retryAfterSeconds: 1))
+            return fail(
+                submission.origin, submission.frameID,
+                Problem(
+                    .temporarilyUnavailable,
+                    "Too many messages of this conversation wait for what is before them.",
+                    retryAfterSeconds: 1))
         }
         if let key = submission.idempotency { keysInProgress[key] = state.row.id }
         state.waiting.append(.message(submission))
@@ -103,36 +111,46 @@ extension ConversationOwner {
     }
 
     private func place(
-        _ submission: Submission, _ item: PendingItem, in state: ConversationState, _ builder: inout UnitBuilder
+        _ submission: Submission, _ item: PendingItem, in state: ConversationState,
+        _ builder: inout UnitBuilder
     ) {
         let session = session(of: submission.user, shardKey: submission.shardKey)
         let first = builder.entries.count
         let before = builder.row.handler
         let id = identifiers.next(milliseconds: nowMilliseconds, shardKey: submission.shardKey)
         let message = Entry(
-            id: id, conversation: state.row.id, seq: builder.nextSeq, kind: .message, isInbound: true,
+            id: id, conversation: state.row.id, seq: builder.nextSeq, kind: .message,
+            isInbound: true,
             senderType: .user, senderID: submission.user.userID, channel: submission.channel,
             content: submission.content, replyTo: submission.replyTo,
             clientMessageID: submission.clientMessageID, metadata: submission.metadata,
             createdAtMilliseconds: nowMilliseconds)
         let seq = builder.nextSeq
         builder.append(
-            message, encode(message), answersSeq: 0, session: session, idempotency: submission.idempotency,
+            message, encode(message), answersSeq: 0, session: session,
+            idempotency: submission.idempotency,
             fingerprint: submission.fingerprint, isAcceptedOnly: !submission.waitsForReply)
-        var placed = PlacedItem(item: item, firstEntry: first, replyEntry: nil, entryCount: 1, handlerBefore: before)
+        var placed = PlacedItem(
+            item: item, firstEntry: first, replyEntry: nil, entryCount: 1, handlerBefore: before)
         if repliesAtOnce(submission, state, before),
             let reply = engine.reply(to: submission.text, contentType: submission.contentType)
         {
             placed.replyEntry = builder.entries.count
-            append(reply, answering: seq, messageID: id, submission.channel, submission.shardKey, session, &builder)
+            append(
+                reply, answering: seq, messageID: id, submission.channel, submission.shardKey,
+                session, &builder)
         }
         placed.entryCount = builder.entries.count - first
         builder.placed.append(placed)
     }
 
-    /// A bot answers together with the message when somebody waits for just that and no run is before it.
-    private func repliesAtOnce(_ submission: Submission, _ state: ConversationState, _ handler: Handler) -> Bool {
-        submission.waitsForReply && handler.type == .bot && state.run == nil && state.wantedRuns.isEmpty
+    /// A bot answers together with the message when somebody waits for just that and no run is
+    /// before it.
+    private func repliesAtOnce(
+        _ submission: Submission, _ state: ConversationState, _ handler: Handler
+    ) -> Bool {
+        submission.waitsForReply && handler.type == .bot && state.run == nil
+            && state.wantedRuns.isEmpty
     }
 
     private func place(
@@ -150,19 +168,22 @@ extension ConversationOwner {
             last.submission.shardKey, last.session, &builder)
         builder.placed.append(
             PlacedItem(
-                item: item, firstEntry: first, replyEntry: first, entryCount: builder.entries.count - first,
+                item: item, firstEntry: first, replyEntry: first,
+                entryCount: builder.entries.count - first,
                 handlerBefore: before))
         return true
     }
 
     /// The reply's entry and, when it hands the conversation off, the handler's.
     private func append(
-        _ reply: EngineReply, answering seq: UInt64, messageID: Identifier, _ channel: Channel, _ shardKey: UInt16,
+        _ reply: EngineReply, answering seq: UInt64, messageID: Identifier, _ channel: Channel,
+        _ shardKey: UInt16,
         _ session: Identifier, _ builder: inout UnitBuilder
     ) {
         let entry = Entry(
             id: identifiers.next(milliseconds: nowMilliseconds, shardKey: shardKey),
-            conversation: builder.row.id, seq: builder.nextSeq, kind: .message, isInbound: false, senderType: .bot,
+            conversation: builder.row.id, seq: builder.nextSeq, kind: .message, isInbound: false,
+            senderType: .bot,
             senderID: Self.botID, channel: channel, content: reply.content, replyTo: messageID,
             createdAtMilliseconds: nowMilliseconds)
         builder.append(entry, encode(entry), answersSeq: seq, session: session)
@@ -240,13 +261,16 @@ extension ConversationOwner {
                 // The audience may have grown by an item before this one of the same unit.
                 let entries = placed.firstEntry..<placed.firstEntry + placed.entryCount
                 announce(flight.unit, entries, state, audience(of: state))
-                finish(run, in: state, reason: "completed", reply: flight.unit.entries[placed.firstEntry].body)
+                finish(
+                    run, in: state, reason: "completed",
+                    reply: flight.unit.entries[placed.firstEntry].body)
             }
         }
     }
 
     private func stored(
-        _ submission: Submission, _ placed: PlacedItem, _ unit: CommitUnit, _ state: ConversationState
+        _ submission: Submission, _ placed: PlacedItem, _ unit: CommitUnit,
+        _ state: ConversationState
     ) {
         let entry = unit.entries[placed.firstEntry]
         let waiter = Waiter(
@@ -261,7 +285,9 @@ extension ConversationOwner {
             return
         }
         let runFollows = state.row.handler.type == .bot && placed.handlerBefore.type == .bot
-        if !(runFollows && submission.waitsForReply) { answer(waiter, reply: nil, status: "accepted") }
+        if !(runFollows && submission.waitsForReply) {
+            answer(waiter, reply: nil, status: "accepted")
+        }
         if submission.origin.isSocket { state.followers |= 1 << UInt64(submission.origin.core) }
         announce(unit, entries, state, audience(of: state))
         if runFollows { want(RunRequest(waiters: [waiter]), in: state) }
@@ -299,13 +325,16 @@ extension ConversationOwner {
         dropIfNeverStored(state)
     }
 
-    private func replay(_ submission: Submission, _ found: StoredAnswer, _ state: ConversationState) {
+    private func replay(_ submission: Submission, _ found: StoredAnswer, _ state: ConversationState)
+    {
         counters.duplicates += 1
         let original = Waiter(
-            submission: submission, conversation: found.conversation, messageID: found.messageID, seq: found.seq,
+            submission: submission, conversation: found.conversation, messageID: found.messageID,
+            seq: found.seq,
             message: found.message, session: found.session)
         if let key = submission.idempotency { keysInProgress[key] = nil }
-        let repeated = submission.idempotency.flatMap { repeatedOrigins.removeValue(forKey: $0) } ?? []
+        let repeated =
+            submission.idempotency.flatMap { repeatedOrigins.removeValue(forKey: $0) } ?? []
         for origin in [submission] + repeated {
             guard origin.isSame(fingerprint: found.fingerprint, found.conversation) else {
                 fail(origin.origin, origin.frameID, Self.idempotencyMismatch)
@@ -315,7 +344,8 @@ extension ConversationOwner {
                 acknowledge(origin, original, isDuplicate: true)
             } else {
                 answer(
-                    original, reply: found.reply, status: found.reply == nil ? "accepted" : "answered",
+                    original, reply: found.reply,
+                    status: found.reply == nil ? "accepted" : "answered",
                     isReplay: true)
             }
         }
@@ -345,7 +375,8 @@ extension ConversationOwner {
     private func dropIfNeverStored(_ state: ConversationState) {
         guard !state.isStored, state.waiting.isEmpty, state.inFlight == nil else { return }
         drop(state.row.id)
-        if let user = users[state.user], user.open[Int(state.row.channel.rawValue)] == state.row.id {
+        if let user = users[state.user], user.open[Int(state.row.channel.rawValue)] == state.row.id
+        {
             user.open[Int(state.row.channel.rawValue)] = nil
         }
     }
@@ -368,14 +399,16 @@ struct UnitBuilder {
     var change: RowChange { wasStored ? (rowChanged ? .update : .none) : .insert }
 
     mutating func append(
-        _ entry: Entry, _ body: ByteBlock, answersSeq: UInt64, session: Identifier, idempotency: Digest? = nil,
+        _ entry: Entry, _ body: ByteBlock, answersSeq: UInt64, session: Identifier,
+        idempotency: Digest? = nil,
         fingerprint: UInt64 = 0, isAcceptedOnly: Bool = false
     ) {
         precondition(entry.seq == nextSeq, "a log has no gap")
         entries.append(
             StoredEntry(
                 id: entry.id, seq: entry.seq, kind: entry.kind, isInbound: entry.isInbound,
-                isAcceptedOnly: isAcceptedOnly, createdAtMilliseconds: entry.createdAtMilliseconds, idempotency: idempotency,
+                isAcceptedOnly: isAcceptedOnly, createdAtMilliseconds: entry.createdAtMilliseconds,
+                idempotency: idempotency,
                 fingerprint: fingerprint, answersSeq: answersSeq, session: session, body: body))
         row.lastSeq = entry.seq
     }

@@ -1,7 +1,7 @@
 // Runs: a reply that is being made, streamed to whoever watches, and ended exactly once.
 //
-//     wanted ──▶ started ──▶ delta … ──▶ finishing (its message is on its way) ──▶ ended: completed
-//                   └──────── cancelled, superseded (the handler changed), failed (no store) ──▶ ended
+//     wanted ──▶ started ──▶ delta … ──▶ finishing (its message is on its way) ──▶ completed
+//                   └──▶ cancelled, superseded (the handler changed), failed (no store)
 //
 // A run lives in this core's memory only: after a crash there is none, so none stays open.
 
@@ -57,7 +57,9 @@ extension ConversationOwner {
     /// Streams the next words of every run.
     public func tick() {
         for id in runs.values {
-            guard let state = conversations[id], let run = state.run, !run.isFinishing else { continue }
+            guard let state = conversations[id], let run = state.run, !run.isFinishing else {
+                continue
+            }
             stream(state)
         }
     }
@@ -66,16 +68,20 @@ extension ConversationOwner {
         guard var run = state.run else { return }
         let text = run.reply.text
         let cores = audience(of: state)
-        // Word by word is for people who watch: not while somebody waits for the whole, or much is behind it.
-        let isWatched = cores != 0 && state.wantedRuns.count < Limits.runsWaitingWhileStreamingMax
+        // Word by word is for people who watch: not while somebody waits for the whole, or much is
+        // behind it.
+        let isWatched =
+            cores != 0 && state.wantedRuns.count < Limits.runsWaitingWhileStreamingMax
             && !run.request.waiters.contains { $0.submission.waitsForReply }
-        let end = isWatched ? text.bytes.end(ofWords: run.wordsPerFrame, from: run.sentBytes) : text.count
+        let end =
+            isWatched ? text.bytes.end(ofWords: run.wordsPerFrame, from: run.sentBytes) : text.count
         if run.frameIndex == 0, let first = run.request.waiters.first {
             whenFirstToken(nowNanoseconds &- first.submission.arrivedNanoseconds)
         }
         if end > run.sentBytes, cores != 0 {
             let frame = runFrame(
-                run.id, state, "delta", index: run.frameIndex, text: text, range: run.sentBytes..<end)
+                run.id, state, "delta", index: run.frameIndex, text: text,
+                range: run.sentBytes..<end)
             deliver(frame, seq: 0, state, cores, except: nil)
         }
         run.sentBytes = end
@@ -97,7 +103,9 @@ extension ConversationOwner {
     private func endWithoutAnswer(_ run: Run, in state: ConversationState, reason: StaticString) {
         runs[run.id] = nil
         if state.run?.id == run.id { state.run = nil }
-        deliver(runFrame(run.id, state, "ended", reason: reason), seq: 0, state, audience(of: state), except: nil)
+        deliver(
+            runFrame(run.id, state, "ended", reason: reason), seq: 0, state, audience(of: state),
+            except: nil)
     }
 
     private func startNext(in state: ConversationState) {
@@ -106,9 +114,13 @@ extension ConversationOwner {
     }
 
     func cancel(_ id: Identifier, _ origin: Origin, _ frameID: ByteBlock?, _ principal: Principal) {
-        guard let conversation = runs[id], let state = conversations[conversation], let run = state.run,
+        guard let conversation = runs[id], let state = conversations[conversation],
+            let run = state.run,
             mayAccess(principal, state)
-        else { return complain(origin, frameID, Problem(.notFound, "There is no such run; it may have ended.")) }
+        else {
+            return complain(
+                origin, frameID, Problem(.notFound, "There is no such run; it may have ended."))
+        }
         // Its message is already on its way into the log: too late, and its end is told by that.
         guard !run.isFinishing else { return }
         counters.runsCancelled += 1
@@ -117,7 +129,8 @@ extension ConversationOwner {
 
     /// A reply that was committed with its message is still shown as a run to those who watch.
     func announceInstantRun(
-        _ unit: CommitUnit, _ entries: Range<Int>, _ submission: Submission, _ state: ConversationState,
+        _ unit: CommitUnit, _ entries: Range<Int>, _ submission: Submission,
+        _ state: ConversationState,
         _ cores: UInt64
     ) {
         guard cores != 0 else { return }
@@ -130,7 +143,8 @@ extension ConversationOwner {
             deliver(frame, seq: 0, state, cores, except: nil)
         }
         announce(unit, entries.dropFirst(), state, cores)
-        deliver(runFrame(id, state, "ended", reason: "completed"), seq: 0, state, cores, except: nil)
+        deliver(
+            runFrame(id, state, "ended", reason: "completed"), seq: 0, state, cores, except: nil)
     }
 }
 
@@ -150,8 +164,12 @@ extension RawSpan {
     func end(ofWords count: Int, from start: Int) -> Int {
         var offset = start
         for _ in 0..<count {
-            while offset < byteCount, byte(at: offset) != 0x20, byte(at: offset) != 0x0A { offset += 1 }
-            while offset < byteCount, byte(at: offset) == 0x20 || byte(at: offset) == 0x0A { offset += 1 }
+            while offset < byteCount, byte(at: offset) != 0x20, byte(at: offset) != 0x0A {
+                offset += 1
+            }
+            while offset < byteCount, byte(at: offset) == 0x20 || byte(at: offset) == 0x0A {
+                offset += 1
+            }
         }
         return offset
     }

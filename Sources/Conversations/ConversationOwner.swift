@@ -1,13 +1,13 @@
-// Owner: one core. The logic of all conversations that live on it: it gives `seq`, dedupes, keeps who
-// follows what, the handler with its fencing token, and runs. It does no I/O and knows no clock: requests
-// and outcomes come in, actions go out in order.
+// Owner: one core. The logic of all conversations that live on it: it gives `seq`, dedupes, keeps
+// who follows what, the handler with its fencing token, and runs. It does no I/O and knows no
+// clock: requests and outcomes come in, actions go out in order.
 //
-// Order of a conversation's log: items wait in arrival order; one unit is on its way at a time; its outcome
-// is known before the next is built. So `seq` is given late, from what is truly stored, and an acknowledged
-// message can never be overtaken or renumbered.
+// Order of a conversation's log: items wait in arrival order; one unit is on its way at a time; its
+// outcome is known before the next is built. So `seq` is given late, from what is truly stored, and
+// an acknowledged message can never be overtaken or renumbered.
 //
-// Bounds: states that are idle are dropped when more than the limit are held (second chance); items that
-// wait in one conversation, runs that wait, and messages per unit have limits of their own.
+// Bounds: states that are idle are dropped when more than the limit are held (second chance); items
+// that wait in one conversation, runs that wait, and messages per unit have limits of their own.
 
 import Bytes
 import ChatModel
@@ -65,7 +65,8 @@ public final class ConversationOwner {
     var nowNanoseconds: UInt64 = 0
 
     public init(
-        engine: any ReplyEngine, directory: TenantDirectory, seed: UInt64, sessionTimeToLiveSeconds: UInt64
+        engine: any ReplyEngine, directory: TenantDirectory, seed: UInt64,
+        sessionTimeToLiveSeconds: UInt64
     ) {
         self.engine = engine
         self.directory = directory
@@ -148,7 +149,9 @@ public final class ConversationOwner {
     }
 
     func hold(_ state: ConversationState) {
-        if conversations.updateValue(state, forKey: state.row.id) == nil { count(state.row.tenant, 1) }
+        if conversations.updateValue(state, forKey: state.row.id) == nil {
+            count(state.row.tenant, 1)
+        }
         conversationClock.append(state.row.id)
         evictConversations()
     }
@@ -174,13 +177,16 @@ public final class ConversationOwner {
         actions.append(.answer(answer))
     }
 
-    func refuseSubscription(_ origin: Origin, _ frameID: ByteBlock?, _ id: Identifier, _ problem: Problem) {
+    func refuseSubscription(
+        _ origin: Origin, _ frameID: ByteBlock?, _ id: Identifier, _ problem: Problem
+    ) {
         var answer = Answer(origin: origin, frameID: frameID, result: .failure(problem))
         answer.about = id
         actions.append(.answer(answer))
     }
 
-    /// True when the principal may see this conversation. Everybody else is told that it does not exist.
+    /// True when the principal may see this conversation. Everybody else is told that it does not
+    /// exist.
     func mayAccess(_ principal: Principal, _ state: ConversationState) -> Bool {
         guard principal.tenant == state.row.tenant else { return false }
         return principal.may(.anyUser) || principal.subject.equals(state.row.userID)
@@ -200,7 +206,9 @@ public final class ConversationOwner {
             user.isLoaded = true
             for row in rows where user.open[Int(row.channel.rawValue)] == nil {
                 user.open[Int(row.channel.rawValue)] = row.id
-                if conversations[row.id] == nil { hold(ConversationState(row: row, isStored: true)) }
+                if conversations[row.id] == nil {
+                    hold(ConversationState(row: row, isStored: true))
+                }
             }
             let waiting = user.waiting
             user.waiting = []
@@ -222,17 +230,22 @@ public final class ConversationOwner {
             let user = userState(key)
             let waiting = user.waiting
             user.waiting = []
-            for submission in waiting { fail(submission.origin, submission.frameID, Self.storeUnavailable) }
+            for submission in waiting {
+                fail(submission.origin, submission.frameID, Self.storeUnavailable)
+            }
         case .unavailable(.conversation(let id)):
             reading.remove(id)
-            for request in unread.removeValue(forKey: id) ?? [] { refuse(request, Self.storeUnavailable) }
+            for request in unread.removeValue(forKey: id) ?? [] {
+                refuse(request, Self.storeUnavailable)
+            }
         }
     }
 
     private func refuse(_ request: OwnerRequest, _ problem: Problem) {
         switch request {
         case .submit(let submission): fail(submission.origin, submission.frameID, problem)
-        case .subscribe(let origin, let frameID, _, let id): refuseSubscription(origin, frameID, id, problem)
+        case .subscribe(let origin, let frameID, _, let id):
+            refuseSubscription(origin, frameID, id, problem)
         case .typing(let origin, let frameID, _, _, _), .cancel(let origin, let frameID, _, _):
             complain(origin, frameID, problem)
         case .forget, .connect, .detach: break
@@ -258,14 +271,15 @@ public final class ConversationOwner {
         }
     }
 
-    /// Nothing would be lost if this conversation were read again, and no older read of it is on its way that
-    /// would bring it back as it was.
+    /// Nothing would be lost if this conversation were read again, and no older read of it is on
+    /// its way that would bring it back as it was.
     func mayForget(_ state: ConversationState) -> Bool {
-        state.isIdle && !reading.contains(state.row.id) && users[state.user]?.waiting.isEmpty ?? true
+        state.isIdle && !reading.contains(state.row.id)
+            && users[state.user]?.waiting.isEmpty ?? true
     }
 
-    /// Nothing would be lost or overtaken if this user were read again: the store knows every conversation
-    /// that is open, and no message waits for one of them to be read.
+    /// Nothing would be lost or overtaken if this user were read again: the store knows every
+    /// conversation that is open, and no message waits for one of them to be read.
     func mayForget(_ user: UserState) -> Bool {
         guard user.isIdle else { return false }
         for case let id? in user.open {

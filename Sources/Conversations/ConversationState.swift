@@ -88,17 +88,20 @@ final class ConversationState {
         self.isStored = isStored
     }
 
-    /// The last entry that is known to be stored; `row.lastSeq` is ahead of it while a unit is on its way.
+    /// The last entry that is known to be stored; `row.lastSeq` is ahead of it while a unit is on
+    /// its way.
     var storedSeq: UInt64 { inFlight.map { $0.unit.entries[0].seq - 1 } ?? row.lastSeq }
 
     /// Nothing would be lost if this were read again from the store.
     var isIdle: Bool {
-        isStored && waiting.isEmpty && inFlight == nil && run == nil && wantedRuns.isEmpty && followers == 0
+        isStored && waiting.isEmpty && inFlight == nil && run == nil && wantedRuns.isEmpty
+            && followers == 0
     }
 
     func assertInvariant() {
         assert(inFlight == nil || !inFlight!.unit.entries.isEmpty, "a unit holds entries")
-        assert(run == nil || row.handler.token >= run!.handlerToken, "a handler's token never falls")
+        assert(
+            run == nil || row.handler.token >= run!.handlerToken, "a handler's token never falls")
     }
 }
 

@@ -11,10 +11,14 @@ public final class BuiltinEngine: ReplyEngine {
     private static let farewell = reply(text: "Goodbye, and have a nice day!")
     private static let thanks = reply(text: "You are welcome. Is there anything else?")
     private static let handoff = reply(
-        text: "I am connecting you with a human agent. Someone will be with you shortly.", handsOff: true)
+        text: "I am connecting you with a human agent. Someone will be with you shortly.",
+        handsOff: true)
     private static let help = quickReplies(
         "I can greet you, look up an order, or connect you with a human. What would you like?",
-        [("order_status", "Where is my order?"), ("human", "Talk to a human"), ("hello", "Say hello")])
+        [
+            ("order_status", "Where is my order?"), ("human", "Talk to a human"),
+            ("hello", "Say hello"),
+        ])
     private static let askOrder = reply(
         text: "I can look that up. What is your order number? For example: order 12345")
     private static let received = reply(text: "Thank you, I have received it.")
@@ -128,7 +132,9 @@ private struct WordSet {
         }
     }
 
-    private static func isWordByte(_ byte: UInt8) -> Bool { byte >= 0x80 || (byte | 0x20) &- 0x61 < 26 }
+    private static func isWordByte(_ byte: UInt8) -> Bool {
+        byte >= 0x80 || (byte | 0x20) &- 0x61 < 26
+    }
 
     private mutating func look(at word: RawSpan) {
         count += 1
@@ -140,11 +146,16 @@ private struct WordSet {
         case 0x68:
             if word.equalsIgnoringCase("human") { asksForHuman = true }
             if word.equalsIgnoringCase("help") { asksForHelp = true }
-            if word.equalsIgnoringCase("hello") || word.equalsIgnoringCase("hi") || word.equalsIgnoringCase("hey") {
+            if word.equalsIgnoringCase("hello") || word.equalsIgnoringCase("hi")
+                || word.equalsIgnoringCase("hey")
+            {
                 greets = true
             }
         case 0x6F: if word.equalsIgnoringCase("order") { mentionsOrder = true }
-        case 0x74: if word.equalsIgnoringCase("thanks") || word.equalsIgnoringCase("thank") { thanks = true }
+        case 0x74:
+            if word.equalsIgnoringCase("thanks") || word.equalsIgnoringCase("thank") {
+                thanks = true
+            }
         default: break
         }
     }

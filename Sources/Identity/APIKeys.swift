@@ -14,7 +14,8 @@ public struct APIKey {
 
     /// nil for anything that cannot be a key.
     public init?(_ text: RawSpan) {
-        guard text.byteCount == 3 + Self.idDigits + 1 + Self.secretCharacters, text.hasPrefix("ck_"),
+        guard text.byteCount == 3 + Self.idDigits + 1 + Self.secretCharacters,
+            text.hasPrefix("ck_"),
             text.byte(at: 3 + Self.idDigits) == 0x5F
         else { return nil }
         var value: UInt64 = 0
@@ -41,7 +42,8 @@ public struct APIKey {
         writer.append(0x5F)
         writer.append(secret)
         let record = APIKeyRecord(
-            id: id, tenant: tenant, name: name, roles: roles, secretDigest: Digests.sha256(secret.bytes),
+            id: id, tenant: tenant, name: name, roles: roles,
+            secretDigest: Digests.sha256(secret.bytes),
             createdAtMilliseconds: nowMilliseconds, isRevoked: false)
         return (record, writer.string())
     }
@@ -91,15 +93,18 @@ public final class APIKeyCache {
 
     public func didLookUp(id: UInt64, _ record: APIKeyRecord?, nowNanoseconds: UInt64) {
         if cache.count >= Self.entriesMax { cache.removeAll(keepingCapacity: true) }
-        guard let record, !record.isRevoked, let tenant = directory.find(named: record.tenant) else {
+        guard let record, !record.isRevoked, let tenant = directory.find(named: record.tenant)
+        else {
             cache[id] = Cached(
-                principal: nil, digest: ByteBlock(""), validUntilNanoseconds: nowNanoseconds + 1_000_000_000)
+                principal: nil, digest: ByteBlock(""),
+                validUntilNanoseconds: nowNanoseconds + 1_000_000_000)
             return
         }
         var permissions: Permissions = []
         for role in record.roles { permissions.formUnion(role.permissions) }
         let principal = Principal(
-            tenant: tenant.index, subject: ByteBlock("key:\(record.name)"), permissions: permissions,
+            tenant: tenant.index, subject: ByteBlock("key:\(record.name)"),
+            permissions: permissions,
             expiresAtSeconds: .max)
         cache[id] = Cached(
             principal: principal, digest: ByteBlock(record.secretDigest),

@@ -2,8 +2,8 @@ import Bytes
 
 /// Base64 with the URL alphabet and without padding (RFC 4648 section 5).
 public enum Base64URL {
-    /// Appends the decoded bytes; false for a foreign character, a padding sign or an impossible length.
-    /// Leftover bits must be zero, so that a value has one spelling.
+    /// Appends the decoded bytes; false for a foreign character, a padding sign or an impossible
+    /// length. Leftover bits must be zero, so that a value has one spelling.
     public static func decode(_ text: RawSpan, into writer: ByteWriter) -> Bool {
         guard text.byteCount % 4 != 1 else { return false }
         var bits: UInt32 = 0
@@ -22,7 +22,8 @@ public enum Base64URL {
     }
 
     public static func encode(_ bytes: RawSpan, into writer: ByteWriter) {
-        let alphabet: StaticString = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+        let alphabet: StaticString =
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
         var bits: UInt32 = 0
         var count = 0
         for offset in 0..<bytes.byteCount {

@@ -18,10 +18,12 @@ public enum Digests {
         var out = [UInt8](repeating: 0, count: 20)
         // Safety: libcrypto reads byteCount bytes and writes 20.
         unsafe span.withUnsafeBytes { raw in unsafe cc_sha1(raw.baseAddress, raw.count, &out) }
-        let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
+        let alphabet = Array(
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
         for start in stride(from: 0, to: 20, by: 3) {
             let left = 20 - start
-            let bits = UInt32(out[start]) << 16 | (left > 1 ? UInt32(out[start + 1]) << 8 : 0)
+            let bits =
+                UInt32(out[start]) << 16 | (left > 1 ? UInt32(out[start + 1]) << 8 : 0)
                 | (left > 2 ? UInt32(out[start + 2]) : 0)
             writer.append(alphabet[Int(bits >> 18)])
             writer.append(alphabet[Int(bits >> 12) & 63])
@@ -35,7 +37,9 @@ public enum Digests {
         unsafe withUnsafeTemporaryAllocation(byteCount: 32, alignment: 8) { raw in
             // Safety: libcrypto reads byteCount bytes and writes 32, which the allocation has.
             let out = unsafe raw.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: UInt8.self)
-            unsafe span.withUnsafeBytes { input in unsafe cc_sha256(input.baseAddress, input.count, out) }
+            unsafe span.withUnsafeBytes { input in
+                unsafe cc_sha256(input.baseAddress, input.count, out)
+            }
             return unsafe Digest(
                 high: UInt64(bigEndian: raw.loadUnaligned(fromByteOffset: 0, as: UInt64.self)),
                 low: UInt64(bigEndian: raw.loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
@@ -43,14 +47,17 @@ public enum Digests {
     }
 
     /// HMAC with SHA-2 of 256, 384 or 512 bits, appended; false when libcrypto fails.
-    public static func hmac(bits: Int, key: RawSpan, _ message: RawSpan, into writer: ByteWriter) -> Bool {
+    public static func hmac(
+        bits: Int, key: RawSpan, _ message: RawSpan, into writer: ByteWriter
+    ) -> Bool {
         unsafe withUnsafeTemporaryAllocation(byteCount: 64, alignment: 8) { raw in
             let out = unsafe raw.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: UInt8.self)
             // Safety: libcrypto reads both spans and writes bits / 8 <= 64 bytes.
             let made = unsafe key.withUnsafeBytes { keyBytes in
                 unsafe message.withUnsafeBytes { input in
                     unsafe cc_hmac(
-                        Int32(bits), keyBytes.baseAddress.unsafelyUnwrapped, keyBytes.count, input.baseAddress,
+                        Int32(bits), keyBytes.baseAddress.unsafelyUnwrapped, keyBytes.count,
+                        input.baseAddress,
                         input.count, out)
                 }
             }
@@ -67,7 +74,8 @@ public enum Digests {
         return unsafe a.withUnsafeBytes { x in
             // Safety: both spans have the same non-zero count.
             unsafe b.withUnsafeBytes { y in
-                unsafe cc_equal(x.baseAddress.unsafelyUnwrapped, y.baseAddress.unsafelyUnwrapped, x.count) == 1
+                unsafe cc_equal(
+                    x.baseAddress.unsafelyUnwrapped, y.baseAddress.unsafelyUnwrapped, x.count) == 1
             }
         }
     }

@@ -1,11 +1,11 @@
 // Limits per tenant, user and address, exact over all cores of the process.
 //
-// The generic cell rate algorithm: one word holds the theoretical arrival time of the next request; a
-// request moves it on by the emission interval, and is refused when that would leave it further in the
-// future than the bucket allows. One compare-exchange a request, no lock, no background work.
-// Users and addresses share a fixed table by hash (seeded, so that nobody can aim at a collision). A slot
-// whose time has passed says nothing any more and may be taken over; when eight neighbours are all in use
-// by others, the first is shared, which can only be too strict.
+// The generic cell rate algorithm: one word holds the theoretical arrival time of the next request;
+// a request moves it on by the emission interval, and is refused when that would leave it further
+// in the future than the bucket allows. One compare-exchange a request, no lock, no background
+// work. Users and addresses share a fixed table by hash (seeded, so that nobody can aim at a
+// collision). A slot whose time has passed says nothing any more and may be taken over; when eight
+// neighbours are all in use by others, the first is shared, which can only be too strict.
 
 import Bytes
 import ChatModel
@@ -55,8 +55,12 @@ public final class RateLimiter: Sendable {
     }
 
     /// `scope` keeps users and addresses apart.
-    public func admit(_ key: RawSpan, scope: UInt64, _ limit: RateLimit, now: UInt64) -> RateDecision {
-        decide(table, slot(for: key.hash(seed: seed ^ scope &* 0x9E37_79B9_7F4A_7C15) | 1, now) + 1, limit, now)
+    public func admit(
+        _ key: RawSpan, scope: UInt64, _ limit: RateLimit, now: UInt64
+    ) -> RateDecision {
+        decide(
+            table, slot(for: key.hash(seed: seed ^ scope &* 0x9E37_79B9_7F4A_7C15) | 1, now) + 1,
+            limit, now)
     }
 
     private func slot(for tag: UInt64, _ now: UInt64) -> Int {
@@ -69,11 +73,15 @@ public final class RateLimiter: Sendable {
         }
         guard available >= 0 else { return first * 2 }
         let found = table.load(available)
-        if table.compareExchange(available, expected: found, desired: tag) == found { return available }
+        if table.compareExchange(available, expected: found, desired: tag) == found {
+            return available
+        }
         return table.load(available) == tag ? available : first * 2
     }
 
-    private func decide(_ words: AtomicWords, _ index: Int, _ limit: RateLimit, _ now: UInt64) -> RateDecision {
+    private func decide(
+        _ words: AtomicWords, _ index: Int, _ limit: RateLimit, _ now: UInt64
+    ) -> RateDecision {
         var arrival = words.load(index)
         while true {
             let next = max(arrival, now) &+ limit.intervalNanoseconds
@@ -81,14 +89,16 @@ public final class RateLimiter: Sendable {
             if ahead > limit.toleranceNanoseconds {
                 let wait = ahead - limit.toleranceNanoseconds
                 return RateDecision(
-                    isAllowed: false, remaining: 0, resetSeconds: Int((arrival - now + 999_999_999) / 1_000_000_000),
+                    isAllowed: false, remaining: 0,
+                    resetSeconds: Int((arrival - now + 999_999_999) / 1_000_000_000),
                     retryAfterSeconds: max(1, Int((wait + 999_999_999) / 1_000_000_000)))
             }
             let found = words.compareExchange(index, expected: arrival, desired: next)
             if found == arrival {
                 return RateDecision(
                     isAllowed: true,
-                    remaining: Int((limit.toleranceNanoseconds - ahead) / limit.intervalNanoseconds),
+                    remaining: Int(
+                        (limit.toleranceNanoseconds - ahead) / limit.intervalNanoseconds),
                     resetSeconds: Int((ahead + 999_999_999) / 1_000_000_000), retryAfterSeconds: 0)
             }
             arrival = found

@@ -1,8 +1,9 @@
-// JSON Web Tokens (RFC 7519, RFC 7515): verification and making, with HMAC keys. One per core: it keeps a
-// bounded cache of tokens that have been verified, so that a token costs its HMAC once.
+// JSON Web Tokens (RFC 7519, RFC 7515): verification and making, with HMAC keys. One per core: it
+// keeps a bounded cache of tokens that have been verified, so that a token costs its HMAC once.
 //
-// Refused: `none` and every algorithm without a key, a `crit` header, a token without `exp`, one that is not
-// yet valid, a foreign issuer or audience when these are configured, and a tenant that is not known.
+// Refused: `none` and every algorithm without a key, a `crit` header, a token without `exp`, one
+// that is not yet valid, a foreign issuer or audience when these are configured, and a tenant that
+// is not known.
 
 import Bytes
 import ChatModel
@@ -66,7 +67,8 @@ public final class TokenVerifier {
         self.directory = directory
     }
 
-    /// Tenants may have gone or changed: nothing that was verified against the old directory is kept.
+    /// Tenants may have gone or changed: nothing that was verified against the old directory is
+    /// kept.
     public func replaceDirectory(_ directory: TenantDirectory) {
         self.directory = directory
         cache.removeAll()
@@ -88,13 +90,17 @@ public final class TokenVerifier {
         }
         misses += 1
         let principal = try verifyAnew(token, nowSeconds)
-        if cache.count >= Limits.tokenCacheEntriesPerShard { cache.removeAll(keepingCapacity: true) }
+        if cache.count >= Limits.tokenCacheEntriesPerShard {
+            cache.removeAll(keepingCapacity: true)
+        }
         cache[hash] = Cached(token: ByteBlock(copying: token), principal: principal)
         return principal
     }
 
     /// The same without the cache, for a time of the caller's choice.
-    public func verifyUncached(_ token: RawSpan, nowSeconds: UInt64) throws(CredentialFault) -> Principal {
+    public func verifyUncached(
+        _ token: RawSpan, nowSeconds: UInt64
+    ) throws(CredentialFault) -> Principal {
         try verifyAnew(token, nowSeconds)
     }
 
@@ -103,16 +109,22 @@ public final class TokenVerifier {
         let first = token.firstOffset(of: 0x2E)
         guard first < token.byteCount else { throw .malformed }
         let second = token.firstOffset(of: 0x2E, from: first + 1)
-        guard second < token.byteCount, token.firstOffset(of: 0x2E, from: second + 1) == token.byteCount else {
+        guard second < token.byteCount,
+            token.firstOffset(of: 0x2E, from: second + 1) == token.byteCount
+        else {
             throw .malformed
         }
         let bits = try algorithm(token.extracting(0..<first))
         let (scratch, signature) = (scratch, signature)
         scratch.removeAll()
-        guard Base64URL.decode(token.extracting(second + 1..<token.byteCount), into: scratch) else { throw .malformed }
+        guard Base64URL.decode(token.extracting(second + 1..<token.byteCount), into: scratch) else {
+            throw .malformed
+        }
         signature.removeAll()
         let secret = settings.secret
-        guard Digests.hmac(bits: bits, key: secret.bytes, token.extracting(0..<second), into: signature),
+        guard
+            Digests.hmac(
+                bits: bits, key: secret.bytes, token.extracting(0..<second), into: signature),
             Digests.equalInConstantTime(signature.bytes, scratch.bytes)
         else { throw .signature }
         return try claims(token.extracting(first + 1..<second), now)
@@ -121,7 +133,9 @@ public final class TokenVerifier {
     private func document(_ encoded: RawSpan) -> Bool {
         let scratch = scratch
         scratch.removeAll()
-        guard Base64URL.decode(encoded, into: scratch), parser.parse(scratch.bytes) else { return false }
+        guard Base64URL.decode(encoded, into: scratch), parser.parse(scratch.bytes) else {
+            return false
+        }
         // RFC 7519 section 4: a claim that is named twice says two things; refuse.
         return parser.kind(JSONParser.root) == .object && !parser.hasDuplicateKeys(JSONParser.root)
     }
@@ -130,7 +144,9 @@ public final class TokenVerifier {
         guard document(header) else { throw .malformed }
         let parser = parser
         guard parser.field(JSONParser.root, "crit") == nil else { throw .algorithm }
-        guard let name = parser.field(JSONParser.root, "alg"), parser.kind(name) == .string else { throw .malformed }
+        guard let name = parser.field(JSONParser.root, "alg"), parser.kind(name) == .string else {
+            throw .malformed
+        }
         let text = parser.string(name)
         if text.equals("HS256") { return 256 }
         if text.equals("HS384") { return 384 }
@@ -143,22 +159,28 @@ public final class TokenVerifier {
         let parser = parser
         let root = JSONParser.root
         guard let expiryNode = parser.field(root, "exp") else { throw .noExpiry }
-        guard let expiry = parser.number(expiryNode), expiry > 0, expiry < 1e15 else { throw .malformed }
+        guard let expiry = parser.number(expiryNode), expiry > 0, expiry < 1e15 else {
+            throw .malformed
+        }
         guard UInt64(expiry) > now else { throw .expired }
         if let node = parser.field(root, "nbf") {
             guard let start = parser.number(node) else { throw .malformed }
             guard start <= Double(now) else { throw .notYetValid }
         }
         if let issuer = settings.issuer, !names(parser.field(root, "iss"), issuer) { throw .issuer }
-        if let audience = settings.audience, !names(parser.field(root, "aud"), audience) { throw .audience }
+        if let audience = settings.audience, !names(parser.field(root, "aud"), audience) {
+            throw .audience
+        }
         guard let tenantNode = parser.field(root, "tenant_id"), parser.kind(tenantNode) == .string,
             let tenant = directory.find(parser.string(tenantNode))
         else { throw .tenant }
-        guard let subjectNode = parser.field(root, "sub"), parser.kind(subjectNode) == .string else { throw .subject }
+        guard let subjectNode = parser.field(root, "sub"), parser.kind(subjectNode) == .string
+        else { throw .subject }
         let subject = ByteBlock(copying: parser.string(subjectNode))
         guard subject.count > 0, subject.count <= Limits.userIDBytesMax else { throw .subject }
         return Principal(
-            tenant: tenant.index, subject: subject, permissions: permissions(parser.field(root, "roles")),
+            tenant: tenant.index, subject: subject,
+            permissions: permissions(parser.field(root, "roles")),
             expiresAtSeconds: UInt64(expiry))
     }
 
@@ -170,7 +192,9 @@ public final class TokenVerifier {
         guard parser.kind(claim) == .array else { return false }
         var element = parser.first(in: claim)
         while let current = element {
-            if parser.kind(current) == .string, parser.string(current).string() == wanted { return true }
+            if parser.kind(current) == .string, parser.string(current).string() == wanted {
+                return true
+            }
             element = parser.nextElement(after: current)
         }
         return false
@@ -184,7 +208,9 @@ public final class TokenVerifier {
         var granted: Permissions = []
         var element = parser.first(in: claim)
         while let current = element {
-            if parser.kind(current) == .string, let role = Role(rawValue: parser.string(current).string()) {
+            if parser.kind(current) == .string,
+                let role = Role(rawValue: parser.string(current).string())
+            {
                 granted.formUnion(role.permissions)
             }
             element = parser.nextElement(after: current)
@@ -200,7 +226,8 @@ public struct TokenIssuer {
     public init(settings: TokenSettings) { self.settings = settings }
 
     public func issue(
-        tenant: String, subject: String, roles: [Role], issuedAtSeconds: UInt64, expiresAtSeconds: UInt64
+        tenant: String, subject: String, roles: [Role], issuedAtSeconds: UInt64,
+        expiresAtSeconds: UInt64
     ) -> String {
         let claims = ByteWriter(capacity: 512)
         claims.append("{\"sub\":")

@@ -5,9 +5,10 @@
 //                            ├── chunked ──▶ decoded into `body` as it comes
 //                            └── the caller takes the body as a stream (`streamBody`)
 //
-// It owns no bytes of the head or of a body with a length: they stay in the caller's buffer, which keeps
-// growing from the head's first byte until the request is complete. One of these serves all connections of
-// a core whose requests arrive whole; a connection keeps one of its own only while a request is partial.
+// It owns no bytes of the head or of a body with a length: they stay in the caller's buffer, which
+// keeps growing from the head's first byte until the request is complete. One of these serves all
+// connections of a core whose requests arrive whole; a connection keeps one of its own only while a
+// request is partial.
 
 import Bytes
 import ChatModel
@@ -53,8 +54,8 @@ public enum BodyProgress: Equatable {
 @safe public final class RequestAssembler {
     private enum Phase { case head, announced, body }
 
-    // Safety: initialised in init, freed in deinit; behind a pointer because a class's property that is
-    // lent to the parser would be registered with the exclusivity checker for each request.
+    // Safety: initialised in init, freed in deinit; behind a pointer because a class's property
+    // that is lent to the parser would be registered with the exclusivity checker for each request.
     private let storage = UnsafeMutablePointer<HTTPRequestHead>.allocate(capacity: 1)
     public var head: HTTPRequestHead {
         unsafeAddress { unsafe UnsafePointer(storage) }
@@ -119,7 +120,9 @@ public enum BodyProgress: Equatable {
         }
     }
 
-    private func nextOfBody(_ bytes: RawSpan, _ bodyBytesMax: Int) throws(RequestFault) -> RequestProgress {
+    private func nextOfBody(
+        _ bytes: RawSpan, _ bodyBytesMax: Int
+    ) throws(RequestFault) -> RequestProgress {
         if case .length(let count) = head.framing {
             guard count <= UInt64(bodyBytesMax) else { throw .bodyTooLarge }
             let end = headBytes + Int(count)
@@ -134,8 +137,11 @@ public enum BodyProgress: Equatable {
                 chunkOffset = next
             case .needsMoreBytes(let next):
                 chunkOffset = next
-                // What chunking adds is bounded too: one byte a chunk would hold six times the body.
-                guard bytes.byteCount - headBytes <= 2 * bodyBytesMax + 65_536 else { throw .bodyTooLarge }
+                // What chunking adds is bounded too: one byte a chunk would hold six times the
+                // body.
+                guard bytes.byteCount - headBytes <= 2 * bodyBytesMax + 65_536 else {
+                    throw .bodyTooLarge
+                }
                 return .needsMoreBytes
             case .end(let next): return .complete(body: .decoded, consumedBytes: next)
             }
@@ -157,7 +163,9 @@ public enum BodyProgress: Equatable {
     }
 
     /// The next piece of a streamed body, from `offset` on.
-    public func nextOfStream(_ bytes: RawSpan, from offset: Int) throws(RequestFault) -> BodyProgress {
+    public func nextOfStream(
+        _ bytes: RawSpan, from offset: Int
+    ) throws(RequestFault) -> BodyProgress {
         if case .length = head.framing {
             if streamBytesLeft == 0 { return .end(next: offset) }
             let count = Int(min(streamBytesLeft, UInt64(bytes.byteCount - offset)))

@@ -68,7 +68,9 @@ public enum Router {
         case 1: return fixed(path, "/", .index)
         case 5: return fixed(path, "/info", .info)
         case 6: return fixed(path, "/livez", .livez)
-        case 7: return path.equals("/health") ? fixed(path, "/health", .health) : fixed(path, "/readyz", .readyz)
+        case 7:
+            return path.equals("/health")
+                ? fixed(path, "/health", .health) : fixed(path, "/readyz", .readyz)
         case 8: return fixed(path, "/metrics", .metrics)
         case 9: return fixed(path, "/startupz", .startupz)
         case 11:
@@ -77,8 +79,12 @@ public enum Router {
         case 13: return fixed(path, "/openapi.yaml", .openapi)
         case 15: return fixed(path, "/api/v2/chat/ws", .socket)
         case 16:
-            if path.equals("/health/detailed") { return RouteMatch(route: .healthDetailed, variable: .empty) }
-            if path.equals("/bench/broadcast") { return RouteMatch(route: .benchBroadcast, variable: .empty) }
+            if path.equals("/health/detailed") {
+                return RouteMatch(route: .healthDetailed, variable: .empty)
+            }
+            if path.equals("/bench/broadcast") {
+                return RouteMatch(route: .benchBroadcast, variable: .empty)
+            }
             return fixed(path, "/bench/plaintext", .benchPlaintext)
         case 18: return fixed(path, "/api/v2/auth/guest", .guest)
         case 20: return fixed(path, "/api/v2/chat/message", .message)
@@ -87,7 +93,9 @@ public enum Router {
         }
     }
 
-    private static func fixed(_ path: RawSpan, _ pattern: StaticString, _ route: Route) -> RouteMatch {
+    private static func fixed(
+        _ path: RawSpan, _ pattern: StaticString, _ route: Route
+    ) -> RouteMatch {
         RouteMatch(route: path.equals(pattern) ? route : .unknown, variable: .empty)
     }
 

@@ -1,5 +1,5 @@
-// Numbers that one thread writes and another reads. A write is a relaxed load and store of a word that
-// nobody else writes, so it costs what an ordinary variable costs.
+// Numbers that one thread writes and another reads. A write is a relaxed load and store of a word
+// that nobody else writes, so it costs what an ordinary variable costs.
 
 import Bytes
 import Synchronization
@@ -23,8 +23,8 @@ public final class Counter: Sendable {
     public var current: UInt64 { value.load(ordering: .relaxed) }
 }
 
-/// A histogram with fixed bounds and one writing thread. Values and bounds in the unit's integer (µs,
-/// items); `scale` divides them for the exposition (1e6: µs to seconds).
+/// A histogram with fixed bounds and one writing thread. Values and bounds in the unit's integer
+/// (µs, items); `scale` divides them for the exposition (1e6: µs to seconds).
 @safe public final class Histogram: @unchecked Sendable {
     // Safety: buckets holds bounds.count + 1 atomics for the object's life.
     public let bounds: [UInt64]
@@ -45,7 +45,8 @@ public final class Counter: Sendable {
     public static func microseconds() -> Histogram {
         Histogram(
             bounds: [
-                50, 100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+                50, 100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000,
+                500_000, 1_000_000,
                 2_500_000, 5_000_000, 10_000_000,
             ], scale: 1e6)
     }
@@ -60,7 +61,8 @@ public final class Counter: Sendable {
         while index < bounds.count, value > bounds[index] { index += 1 }
         // Safety: index <= bounds.count.
         let bucket = unsafe buckets + index
-        unsafe bucket.pointee.store(bucket.pointee.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
+        unsafe bucket.pointee.store(
+            bucket.pointee.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
         total.store(total.load(ordering: .relaxed) &+ value, ordering: .relaxed)
     }
 

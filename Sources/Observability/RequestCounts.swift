@@ -24,7 +24,9 @@ public final class RequestCounts: Sendable {
     }
 
     /// All rows with a count.
-    public func forEach(_ body: (_ route: UInt8, _ method: UInt8, _ status: Int, _ count: UInt64) -> Void) {
+    public func forEach(
+        _ body: (_ route: UInt8, _ method: UInt8, _ status: Int, _ count: UInt64) -> Void
+    ) {
         for index in 0..<Self.slots {
             let key = keys.load(index)
             guard key != 0 else { continue }

@@ -1,9 +1,12 @@
 // Owner: one loop thread. Level-triggered epoll made to look like completions.
 //
-// - receive: one read per readiness, into a buffer of the pool. Level-triggered, so what does not fit is
+// - receive: one read per readiness, into a buffer of the pool. Level-triggered, so what does not
+//   fit is
 //   reported again, and no read has to run into EAGAIN.
-// - send: tried at once when submitted. Only a full socket arms EPOLLOUT; the vectors are kept until then.
-// - The event's 64 bits are descriptor and generation, so that an event for a reused descriptor is known to
+// - send: tried at once when submitted. Only a full socket arms EPOLLOUT; the vectors are kept
+//   until then.
+// - The event's 64 bits are descriptor and generation, so that an event for a reused descriptor is
+//   known to
 //   be stale.
 // Budget per request: one epoll_wait shared by the turn, one recv, one send; no allocation.
 
@@ -78,12 +81,14 @@ import Glibc
     private mutating func adopt(_ operation: Operation) {
         let index = Int(operation.descriptor)
         if index >= interests.count {
-            interests.append(contentsOf: repeatElement(Interest(), count: max(64, index + 1 - interests.count)))
+            interests.append(
+                contentsOf: repeatElement(Interest(), count: max(64, index + 1 - interests.count)))
         }
         if interests[index].token != operation.token {
             // Epoll still holds the old generation: no set of events may look registered.
             interests[index] = Interest(
-                token: operation.token, registered: .max, isRegistered: interests[index].isRegistered)
+                token: operation.token, registered: .max,
+                isRegistered: interests[index].isRegistered)
         }
     }
 
@@ -111,18 +116,24 @@ import Glibc
         let data = UInt64(UInt32(bitPattern: descriptor)) | UInt64(interest.token.generation) << 32
         let operation: Int32 = interest.isRegistered ? 3 : 1
         let result = cl_epoll_control(epoll, operation, descriptor, interest.wanted, data)
-        precondition(result == 0, "epoll_ctl refused a descriptor that the loop owns: errno \(-result)")
+        precondition(
+            result == 0, "epoll_ctl refused a descriptor that the loop owns: errno \(-result)")
         interests[index].isRegistered = true
         interests[index].registered = interest.wanted
     }
 
-    private mutating func send(_ operation: Operation, _ queue: OperationQueue, into batch: CompletionBatch) {
+    private mutating func send(
+        _ operation: Operation, _ queue: OperationQueue, into batch: CompletionBatch
+    ) {
         let start = Int(operation.vectorStart)
         let count = Int(operation.vectorCount)
         // Safety: the sender keeps the bytes that the vectors name until the completion.
-        let sent = unsafe cl_send_vector(operation.descriptor, queue.vectors.address + start, Int32(count))
+        let sent = unsafe cl_send_vector(
+            operation.descriptor, queue.vectors.address + start, Int32(count))
         if sent == -Int(EAGAIN) {
-            unsafe blocked[operation.descriptor] = (start..<start + count).map { unsafe queue.vectors[$0] }
+            unsafe blocked[operation.descriptor] = (start..<start + count).map {
+                unsafe queue.vectors[$0]
+            }
             adopt(operation)
             interests[Int(operation.descriptor)].wanted |= Self.writable
             apply(operation.descriptor)
@@ -144,7 +155,8 @@ import Glibc
     public mutating func wait(timeoutNanoseconds: UInt64, into batch: CompletionBatch) {
         let count = unsafe cl_epoll_wait(epoll, events, Int32(Self.eventsMax), timeoutNanoseconds)
         if count < 0 {
-            precondition(count == -EINTR, "epoll_wait failed on the loop's own descriptor: errno \(-count)")
+            precondition(
+                count == -EINTR, "epoll_wait failed on the loop's own descriptor: errno \(-count)")
             return
         }
         var i = 0
@@ -160,54 +172,70 @@ import Glibc
                 staleEventCount += 1
                 continue
             }
-            if event.events & Self.writable != 0, !didBecomeWritable(descriptor, into: batch) { continue }
+            if event.events & Self.writable != 0, !didBecomeWritable(descriptor, into: batch) {
+                continue
+            }
             if event.events & (Self.readable | Self.failed) != 0 {
                 didBecomeReadable(descriptor, event.events, into: batch)
             }
         }
     }
 
-    /// Goes on with the send that a full socket refused. False when the descriptor has nothing more to say.
-    private mutating func didBecomeWritable(_ descriptor: Int32, into batch: CompletionBatch) -> Bool {
+    /// Goes on with the send that a full socket refused. False when the descriptor has nothing more
+    /// to say.
+    private mutating func didBecomeWritable(
+        _ descriptor: Int32, into batch: CompletionBatch
+    ) -> Bool {
         guard let vectors = unsafe blocked[descriptor] else {
             want(descriptor, remove: Self.writable)
             return true
         }
         let sent = unsafe vectors.withUnsafeBufferPointer { vectors in
-            // Safety: the sender keeps the bytes until the completion, which has not been given yet.
-            unsafe cl_send_vector(descriptor, vectors.baseAddress.unsafelyUnwrapped, Int32(vectors.count))
+            // Safety: the sender keeps the bytes until the completion, which has not been given
+            // yet.
+            unsafe cl_send_vector(
+                descriptor, vectors.baseAddress.unsafelyUnwrapped, Int32(vectors.count))
         }
         if sent == -Int(EAGAIN) { return true }
         unsafe blocked[descriptor] = nil
         want(descriptor, remove: Self.writable)
         batch.append(
-            Completion(token: interests[Int(descriptor)].token, kind: .send, result: Int32(clamping: sent)))
+            Completion(
+                token: interests[Int(descriptor)].token, kind: .send, result: Int32(clamping: sent))
+        )
         return true
     }
 
-    private mutating func didBecomeReadable(_ descriptor: Int32, _ events: UInt32, into batch: CompletionBatch) {
+    private mutating func didBecomeReadable(
+        _ descriptor: Int32, _ events: UInt32, into batch: CompletionBatch
+    ) {
         let interest = interests[Int(descriptor)]
         switch interest.kind {
         case .accept: accept(descriptor, interest.token, into: batch)
         case .poll: batch.append(Completion(token: interest.token, kind: .poll, result: 1))
         default:
             if interest.wanted & Self.readable == 0 {
-                // Paused, but the peer is gone: EPOLLHUP and EPOLLERR cannot be masked. Say so once.
+                // Paused, but the peer is gone: EPOLLHUP and EPOLLERR cannot be masked. Say so
+                // once.
                 _ = cl_epoll_control(epoll, 2, descriptor, 0, 0)
                 interests[Int(descriptor)].isRegistered = false
-                batch.append(Completion(token: interest.token, kind: .receive, buffer: .max, result: -ECONNRESET))
+                batch.append(
+                    Completion(
+                        token: interest.token, kind: .receive, buffer: .max, result: -ECONNRESET))
                 return
             }
             receive(descriptor, interest.token, into: batch)
         }
     }
 
-    private mutating func receive(_ descriptor: Int32, _ token: Token, into batch: CompletionBatch) {
+    private mutating func receive(_ descriptor: Int32, _ token: Token, into batch: CompletionBatch)
+    {
         // Without a buffer nothing is read: level-triggered readiness is reported again next turn.
         guard let buffer = pool.take() else { return }
         let count = unsafe cl_receive(descriptor, pool.address(buffer), ReceivePool.bufferBytes)
         if count > 0 {
-            batch.append(Completion(token: token, kind: .receive, buffer: buffer, result: Int32(count)))
+            batch.append(
+                Completion(token: token, kind: .receive, buffer: buffer, result: Int32(count)))
             return
         }
         pool.release(buffer)

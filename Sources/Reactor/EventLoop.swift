@@ -1,6 +1,6 @@
-// One core's loop. A turn reads aloud: reap completions, run them, drain rings, run due timers, flush rings
-// and corked writes, submit, sleep only after the doorbell's second look. Nothing runs in direct reaction
-// to an outside event; the loop goes at its own pace, so it can batch.
+// One core's loop. A turn reads aloud: reap completions, run them, drain rings, run due timers,
+// flush rings and corked writes, submit, sleep only after the doorbell's second look. Nothing runs
+// in direct reaction to an outside event; the loop goes at its own pace, so it can batch.
 
 import Bytes
 import CLinux
@@ -43,7 +43,9 @@ public struct EventLoop<B: Backend & ~Copyable>: ~Copyable {
     private let clock: LoopClock
     private let doorbell: Doorbell
 
-    public init(_ backend: consuming B, operations: OperationQueue, clock: LoopClock, doorbell: Doorbell) {
+    public init(
+        _ backend: consuming B, operations: OperationQueue, clock: LoopClock, doorbell: Doorbell
+    ) {
         self.backend = backend
         self.operations = operations
         self.clock = clock
@@ -62,8 +64,8 @@ public struct EventLoop<B: Backend & ~Copyable>: ~Copyable {
         }
     }
 
-    /// Hands operations over until none are left. Completions that are known at once (sends on epoll) are
-    /// run here; each round needs a send to have gone through, so a full socket ends it.
+    /// Hands operations over until none are left. Completions that are known at once (sends on
+    /// epoll) are run here; each round needs a send to have gone through, so a full socket ends it.
     private mutating func submit<D: LoopDelegate>(_ delegate: D) {
         var rounds = 0
         while !operations.isEmpty {
@@ -72,7 +74,8 @@ public struct EventLoop<B: Backend & ~Copyable>: ~Copyable {
             delegate.run(batch)
             batch.removeAll()
             rounds += 1
-            // What the last round caused is queued too, or the loop would sleep on it; then `sleep` only looks.
+            // What the last round caused is queued too, or the loop would sleep on it; then `sleep`
+            // only looks.
             delegate.finishTurn()
             if rounds == 4 { return }
         }

@@ -1,27 +1,28 @@
-// What a loop asks of its backend, and what comes back. Completion-shaped: an operation is submitted, its
-// completion is reaped later in a batch. io_uring is this by nature; epoll emulates it.
+// What a loop asks of its backend, and what comes back. Completion-shaped: an operation is
+// submitted, its completion is reaped later in a batch. io_uring is this by nature; epoll emulates
+// it.
 
 import Bytes
 import Glibc
 
 public enum OperationKind: UInt8, Sendable, BitwiseCopyable {
-    /// Accept connections until told otherwise; one completion each, `result` is the new descriptor.
-    /// A negative result disarms it: submit it again to go on.
+    /// Accept connections until told otherwise; one completion each, `result` is the new
+    /// descriptor. A negative result disarms it: submit it again to go on.
     case accept
     /// Receive into lent buffers until paused; one completion each, `result` bytes in `buffer`.
     /// 0 is the end of the stream, negative an errno; after either, pause or close.
     case receive
     /// No further `receive` completions (those already reaped still come).
     case pauseReceive
-    /// One gathered send; one completion with the bytes that were taken (perhaps fewer), or an errno.
-    /// At most one is in flight per descriptor. The bytes stay put until its completion.
+    /// One gathered send; one completion with the bytes that were taken (perhaps fewer), or an
+    /// errno. At most one is in flight per descriptor. The bytes stay put until its completion.
     case send
     /// Say when a foreign descriptor becomes readable, each time.
     case poll
     /// Nothing more will be sent: the peer reads to the end of the stream. No completion.
     case shutdown
-    /// Forget the descriptor and close it. No completion; those of earlier operations may still come, and
-    /// their token's generation tells that they are stale.
+    /// Forget the descriptor and close it. No completion; those of earlier operations may still
+    /// come, and their token's generation tells that they are stale.
     case close
 }
 
@@ -46,7 +47,8 @@ public struct Operation: BitwiseCopyable {
 
     public func add(_ kind: OperationKind, descriptor: Int32, token: Token) {
         operations.append(
-            Operation(kind: kind, descriptor: descriptor, token: token, vectorStart: 0, vectorCount: 0))
+            Operation(
+                kind: kind, descriptor: descriptor, token: token, vectorStart: 0, vectorCount: 0))
     }
 
     func removeAll() {
@@ -72,8 +74,8 @@ public struct Completion: BitwiseCopyable, Sendable {
     }
 }
 
-/// Owner: one loop. Completions reaped together; they are run after they have all been collected, so that
-/// running one never recurses into reaping the next.
+/// Owner: one loop. Completions reaped together; they are run after they have all been collected,
+/// so that running one never recurses into reaping the next.
 public final class CompletionBatch {
     public let completions: FlatArray<Completion>
     public let capacity: Int
@@ -88,10 +90,12 @@ public final class CompletionBatch {
     public func removeAll() { completions.removeAll() }
 }
 
-/// Owner: one loop. The buffers that are lent to the kernel for receiving. A connection that waits for bytes
-/// holds none; a buffer is taken when bytes are there and given back when they have been parsed or copied.
+/// Owner: one loop. The buffers that are lent to the kernel for receiving. A connection that waits
+/// for bytes holds none; a buffer is taken when bytes are there and given back when they have been
+/// parsed or copied.
 @safe public final class ReceivePool {
-    // Safety: memory holds count * strideBytes bytes; a buffer index is on the free list or lent, never both.
+    // Safety: memory holds count * strideBytes bytes; a buffer index is on the free list or lent,
+    // never both.
     public static let bufferBytes = 16_384
     static let strideBytes = bufferBytes + ByteBlock.paddingBytes
     private let memory: UnsafeMutableRawPointer
@@ -100,7 +104,8 @@ public final class CompletionBatch {
 
     public init(count: Int = 256) {
         self.count = count
-        unsafe memory = UnsafeMutableRawPointer.allocate(byteCount: count * Self.strideBytes, alignment: 64)
+        unsafe memory = UnsafeMutableRawPointer.allocate(
+            byteCount: count * Self.strideBytes, alignment: 64)
         free = FlatArray(capacity: count)
         for index in (0..<UInt16(count)).reversed() { free.append(index) }
     }
@@ -123,7 +128,8 @@ public final class CompletionBatch {
     /// The first `count` bytes of a lent buffer, writable (frames are unmasked in place).
     @_lifetime(borrow self) public func bytes(_ buffer: UInt16, count: Int) -> MutableRawSpan {
         precondition(count >= 0 && count <= Self.bufferBytes, "more bytes than a buffer holds")
-        // Safety: the kernel has written count bytes into this buffer, which is lent until released.
+        // Safety: the kernel has written count bytes into this buffer, which is lent until
+        // released.
         let span = unsafe MutableRawSpan(_unsafeStart: address(buffer), byteCount: count)
         return unsafe _overrideLifetime(span, borrowing: self)
     }

@@ -16,9 +16,11 @@ public struct SendQueue {
     public var isEmpty: Bool { byteCount == 0 }
 }
 
-/// Owner: one loop. Small writes are copied together into 4 KiB chunks; blocks are referenced, not copied.
+/// Owner: one loop. Small writes are copied together into 4 KiB chunks; blocks are referenced, not
+/// copied.
 @safe public final class SegmentPool {
-    // Safety: a segment's base points into a chunk of this pool or into its block, which it retains.
+    // Safety: a segment's base points into a chunk of this pool or into its block, which it
+    // retains.
     @unsafe private struct Segment {
         var base: UnsafeRawPointer
         var start: UInt32
@@ -47,7 +49,8 @@ public struct SendQueue {
     deinit { while let chunk = unsafe freeChunks.popLast() { unsafe chunk.deallocate() } }
 
     private func newSegment(_ base: UnsafeRawPointer, end: Int, block: ByteBlock?) -> UInt32 {
-        let segment = unsafe Segment(base: base, start: 0, end: UInt32(end), next: .max, block: block)
+        let segment = unsafe Segment(
+            base: base, start: 0, end: UInt32(end), next: .max, block: block)
         if let index = freeSegments.popLast() {
             unsafe segments[Int(index)] = unsafe segment
             return index
@@ -57,7 +60,11 @@ public struct SendQueue {
     }
 
     private func link(_ index: UInt32, to queue: inout SendQueue) {
-        if queue.tail == .max { queue.head = index } else { unsafe segments[Int(queue.tail)].next = index }
+        if queue.tail == .max {
+            queue.head = index
+        } else {
+            unsafe segments[Int(queue.tail)].next = index
+        }
         queue.tail = index
     }
 
@@ -77,15 +84,21 @@ public struct SendQueue {
                 room = unsafe Self.chunkBytes - Int(segments[Int(queue.tail)].end)
             }
             if room == 0 {
-                link(unsafe newSegment(UnsafeRawPointer(takeChunk()), end: 0, block: nil), to: &queue)
+                link(
+                    unsafe newSegment(UnsafeRawPointer(takeChunk()), end: 0, block: nil), to: &queue
+                )
                 room = Self.chunkBytes
             }
             let index = Int(queue.tail)
             let count = min(room, span.byteCount - offset)
             unsafe span.extracting(offset..<offset + count).withUnsafeBytes { source in
-                // Safety: the chunk has room for count bytes behind end; bytes that are in flight end there.
-                let target = unsafe UnsafeMutableRawPointer(mutating: segments[index].base) + Int(segments[index].end)
-                unsafe target.copyMemory(from: source.baseAddress.unsafelyUnwrapped, byteCount: count)
+                // Safety: the chunk has room for count bytes behind end; bytes that are in flight
+                // end there.
+                let target =
+                    unsafe UnsafeMutableRawPointer(mutating: segments[index].base)
+                    + Int(segments[index].end)
+                unsafe target.copyMemory(
+                    from: source.baseAddress.unsafelyUnwrapped, byteCount: count)
             }
             unsafe segments[index].end += UInt32(count)
             offset += count
@@ -106,7 +119,9 @@ public struct SendQueue {
     }
 
     /// Submits one send of what is queued; the queue must not be empty or in flight.
-    public func submit(_ queue: inout SendQueue, descriptor: Int32, token: Token, to operations: OperationQueue) {
+    public func submit(
+        _ queue: inout SendQueue, descriptor: Int32, token: Token, to operations: OperationQueue
+    ) {
         precondition(!queue.isInFlight && !queue.isEmpty, "one send at a time, and of something")
         let start = unsafe operations.vectors.count
         var index = queue.head

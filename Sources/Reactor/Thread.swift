@@ -2,8 +2,8 @@ import CLinux
 import Glibc
 import Rings
 
-/// A thread that runs until its body returns. Loops and stores' workers are such threads; nothing of the
-/// message path runs on the language's own pool.
+/// A thread that runs until its body returns. Loops and stores' workers are such threads; nothing
+/// of the message path runs on the language's own pool.
 @safe public final class WorkerThread: Sendable {
     // Safety: the handle is written once, before anybody can join.
     private let handle: pthread_t
@@ -20,18 +20,23 @@ import Rings
         }
     }
 
-    /// `name` shows in `top -H` (15 bytes at most). `processor` pins the thread; nil leaves it free.
+    /// `name` shows in `top -H` (15 bytes at most). `processor` pins the thread; nil leaves it
+    /// free.
     public init(name: String, processor: Int? = nil, _ body: @escaping @Sendable () -> Void) {
-        let start = unsafe Unmanaged.passRetained(Start(String(name.prefix(15)), processor, body)).toOpaque()
+        let start = unsafe Unmanaged.passRetained(Start(String(name.prefix(15)), processor, body))
+            .toOpaque()
         var made = pthread_t()
-        let result = unsafe pthread_create(&made, nil, { argument in
-            // Safety: the argument is the retained Start that was passed below, taken once.
-            let start = unsafe Unmanaged<Start>.fromOpaque(argument.unsafelyUnwrapped).takeRetainedValue()
-            unsafe cl_name_self(start.name)
-            if let processor = start.processor { _ = cl_pin_self(Int32(processor)) }
-            start.body()
-            return nil
-        }, start)
+        let result = unsafe pthread_create(
+            &made, nil,
+            { argument in
+                // Safety: the argument is the retained Start that was passed below, taken once.
+                let start = unsafe Unmanaged<Start>.fromOpaque(argument.unsafelyUnwrapped)
+                    .takeRetainedValue()
+                unsafe cl_name_self(start.name)
+                if let processor = start.processor { _ = cl_pin_self(Int32(processor)) }
+                start.body()
+                return nil
+            }, start)
         precondition(result == 0, "the system refused a thread: errno \(result)")
         handle = made
     }

@@ -1,9 +1,10 @@
 // Owner: one loop. A hierarchical timing wheel: three levels of 256 slots, 4 ms a tick.
 //
-//     level 0: next 1.02 s    level 1: next 4.4 min    level 2: next 18.6 h (later ones are clamped)
+//     level 0: next 1.02 s    level 1: next 4.4 min    level 2: next 18.6 h (later: clamped)
 //
-// A timer is a row in parallel arrays, linked into its slot's ring by index. Setting and cancelling are
-// O(1); a timer is moved down a level at most twice. No timer fires early; each fires within a tick.
+// A timer is a row in parallel arrays, linked into its slot's ring by index. Setting and cancelling
+// are O(1); a timer is moved down a level at most twice. No timer fires early; each fires within a
+// tick.
 
 import Bytes
 
@@ -133,7 +134,11 @@ public final class TimerWheel {
 
     private func unlink(_ index: UInt32) {
         let row = rows[Int(index)]
-        if row.previous == .max { heads[Int(row.list)] = row.next } else { rows[Int(row.previous)].next = row.next }
+        if row.previous == .max {
+            heads[Int(row.list)] = row.next
+        } else {
+            rows[Int(row.previous)].next = row.next
+        }
         if row.next != .max { rows[Int(row.next)].previous = row.previous }
         rows[Int(index)].list = -1
     }

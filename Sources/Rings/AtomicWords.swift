@@ -28,6 +28,7 @@ import Synchronization
     public func compareExchange(_ index: Int, expected: UInt64, desired: UInt64) -> UInt64 {
         precondition(index >= 0 && index < count, "word past the table")
         return unsafe words[index].compareExchange(
-            expected: expected, desired: desired, ordering: .relaxed).original
+            expected: expected, desired: desired, ordering: .relaxed
+        ).original
     }
 }

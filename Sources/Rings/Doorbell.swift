@@ -3,13 +3,15 @@
 // sleeper                                   waker
 //   sleeping = true                           push to a ring, publish
 //   full fence                                full fence
-//   look at every ring once more              if sleeping, exchange(false): if it was true, ring the bell
+//   look at every ring once more              if sleeping, exchange(false);
+//                                             if it was true, ring the bell
 //   nothing: block on the bell
 //   something: sleeping = false, go on
 //
-// Each side writes its own word, fences, then reads the other's. Were both reads to miss, each fence would
-// have to come before the other, which a total order of full fences forbids: so either the sleeper sees the
-// element or the waker sees the flag. The exchange lets one waker of many write the bell's descriptor.
+// Each side writes its own word, fences, then reads the other's. Were both reads to miss, each
+// fence would have to come before the other, which a total order of full fences forbids: so either
+// the sleeper sees the element or the waker sees the flag. The exchange lets one waker of many
+// write the bell's descriptor.
 
 import Synchronization
 

@@ -1,9 +1,9 @@
 // One direction between two threads: a ring and the queue in front of it.
 //
 // Work that was admitted must get through (an answer to a request that is already durable cannot be
-// refused), so `send` never fails: what does not fit waits here in order. Admission asks `isCongested`
-// first and stops reading from its sockets while that is true, which bounds the queue by the requests that
-// were in flight when the ring filled. Nothing is dropped.
+// refused), so `send` never fails: what does not fit waits here in order. Admission asks
+// `isCongested` first and stops reading from its sockets while that is true, which bounds the queue
+// by the requests that were in flight when the ring filled. Nothing is dropped.
 
 public final class Port<Element: Sendable> {
     @usableFromInline var producer: RingProducer<Element>

@@ -1,4 +1,5 @@
-// A bounded single-producer single-consumer queue: one thread holds the producer end, one the consumer end.
+// A bounded single-producer single-consumer queue: one thread holds the producer end, one the
+// consumer end.
 //
 //     line 0        line 2        line 4 …
 //     ┌───────────┬─────────────┬──────────────────────────────┐
@@ -6,17 +7,21 @@
 //     │ consumer  │ producer    │                              │
 //     └───────────┴─────────────┴──────────────────────────────┘
 //
-// head and tail count elements since the start and never wrap in practice (2^63); slot = count & mask.
-// They stand 128 bytes apart because the prefetcher of x86 fetches lines in pairs.
+// head and tail count elements since the start and never wrap in practice (2^63); slot = count &
+// mask. They stand 128 bytes apart because the prefetcher of x86 fetches lines in pairs.
 //
 // Memory order, and why it is enough:
-// - push: writes the slot, then stores tail with *release*. pop: loads tail with *acquire*, then reads the
+// - push: writes the slot, then stores tail with *release*. pop: loads tail with *acquire*, then
+//   reads the
 //   slot. The pair orders the slot's bytes before its publication.
-// - pop: moves the element out, then stores head with *release*. push: loads head with *acquire* before it
+// - pop: moves the element out, then stores head with *release*. push: loads head with *acquire*
+//   before it
 //   writes the slot again. The pair orders the last read of a slot before its next write.
-// - Each end reads its own index relaxed, since nobody else writes it, and keeps a copy of the other's so
+// - Each end reads its own index relaxed, since nobody else writes it, and keeps a copy of the
+//   other's so
 //   that it touches the other's line only when the copy says full (or empty).
-// - Nothing here orders a push against the sleeping flag of the other side: that is `Doorbell`'s full fence.
+// - Nothing here orders a push against the sleeping flag of the other side: that is `Doorbell`'s
+//   full fence.
 //
 // Budget: no allocation, no lock, no call; one line of each side moves per batch, not per element.
 
@@ -34,7 +39,8 @@ final class RingStorage<Element: ~Copyable>: @unchecked Sendable {
     private let memory: UnsafeMutableRawPointer
 
     init(capacity: Int) {
-        precondition(capacity > 0 && capacity & (capacity - 1) == 0, "a ring's capacity is a power of two")
+        precondition(
+            capacity > 0 && capacity & (capacity - 1) == 0, "a ring's capacity is a power of two")
         mask = capacity - 1
         let indexBytes = 512
         unsafe memory = UnsafeMutableRawPointer.allocate(
@@ -92,8 +98,8 @@ public struct RingProducer<Element: ~Copyable & Sendable>: ~Copyable, Sendable {
     /// Elements in the ring, published or not.
     @inlinable public mutating func depth() -> Int { storage.mask &+ 1 &- room() }
 
-    /// Writes the element into the next slot without publishing it; hands it back when the ring is full.
-    /// A batch is any number of `stage` calls and one `publish`.
+    /// Writes the element into the next slot without publishing it; hands it back when the ring is
+    /// full. A batch is any number of `stage` calls and one `publish`.
     @inlinable public mutating func stage(_ element: consuming Element) -> Element? {
         if next &- knownHead > storage.mask, room() == 0 { return element }
         // Safety: room was checked, so the consumer has moved out what was in this slot.

@@ -1,6 +1,7 @@
 import Glibc
 
-/// Where this program comes from. The build of an image sets the variables; a build by hand says so.
+/// Where this program comes from. The build of an image sets the variables; a build by hand says
+/// so.
 enum BuildInformation {
     static let commit = variable("CHAT_BUILD_COMMIT") ?? "unknown"
     static let builtAt = variable("CHAT_BUILD_TIME") ?? "unknown"

@@ -1,14 +1,18 @@
-// The environment, read once at start. A value that cannot be used is a fault that names the variable, the
-// value (unless it is a secret) and what is accepted; all faults are told at once.
+// The environment, read once at start. A value that cannot be used is a fault that names the
+// variable, the value (unless it is a secret) and what is accepted; all faults are told at once.
 
 import Bytes
 import ChatModel
 import Identity
 
 public struct Configuration: Sendable {
-    public enum Environment: String, Sendable, CaseIterable { case development, staging, production }
+    public enum Environment: String, Sendable, CaseIterable {
+        case development, staging, production
+    }
     public enum BackendChoice: String, Sendable { case auto, epoll }
-    public enum LogLevel: String, Sendable, CaseIterable { case DEBUG, INFO, WARNING, ERROR, CRITICAL }
+    public enum LogLevel: String, Sendable, CaseIterable {
+        case DEBUG, INFO, WARNING, ERROR, CRITICAL
+    }
 
     public var environment = Environment.development
     public var host = "0.0.0.0"
@@ -40,7 +44,9 @@ public struct Configuration: Sendable {
         environment = reader.choice("ENVIRONMENT", environment)
         reader.text("HOST") { host = $0 }
         reader.number("PORT", 0...65_535) { port = UInt16($0) }
-        reader.number("REQUEST_TIMEOUT_MS", 100...600_000) { requestTimeoutMilliseconds = UInt64($0) }
+        reader.number("REQUEST_TIMEOUT_MS", 100...600_000) {
+            requestTimeoutMilliseconds = UInt64($0)
+        }
         reader.number("SESSION_TTL", 1...31_536_000) { sessionTimeToLiveSeconds = UInt64($0) }
         reader.number("CONFIG_CACHE_TTL", 0...86_400) { configCacheTimeToLiveSeconds = UInt64($0) }
         reader.number("RESPONSE_CACHE_TTL", 0...86_400) { _ in }
@@ -69,8 +75,11 @@ public struct Configuration: Sendable {
 
     private mutating func readBackend(_ reader: inout EnvironmentReader) {
         guard let value = reader.value("REACTOR_BACKEND") else { return }
-        if let known = BackendChoice(rawValue: value) { backend = known } else {
-            reader.fault("REACTOR_BACKEND", value, "auto or epoll; io_uring is not part of this version")
+        if let known = BackendChoice(rawValue: value) {
+            backend = known
+        } else {
+            reader.fault(
+                "REACTOR_BACKEND", value, "auto or epoll; io_uring is not part of this version")
         }
     }
 
@@ -80,7 +89,8 @@ public struct Configuration: Sendable {
         for key in value.split(separator: ",", omittingEmptySubsequences: false) {
             let parts = key.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
             if parts.count == 2, !parts[0].isEmpty, isBase64Of32Bytes(parts[1]) { continue }
-            reader.faults.append("ENCRYPTION_KEYS: not accepted; use id:base64(32 bytes), separated by commas")
+            reader.faults.append(
+                "ENCRYPTION_KEYS: not accepted; use id:base64(32 bytes), separated by commas")
             return
         }
     }
@@ -101,7 +111,8 @@ public struct Configuration: Sendable {
         guard environment == .production else { return }
         if benchRoutes { reader.faults.append("BENCH_ROUTES: true is refused in production") }
         if jwtSecret == nil { reader.faults.append("JWT_SECRET: required in production") }
-        for name in ["MONGODB_URI", "REDIS_URL", "ENCRYPTION_KEYS"] where reader.value(name) == nil {
+        for name in ["MONGODB_URI", "REDIS_URL", "ENCRYPTION_KEYS"] where reader.value(name) == nil
+        {
             reader.faults.append("\(name): required in production")
         }
     }
@@ -115,7 +126,8 @@ public struct Configuration: Sendable {
             ("KAFKA_BROKERS", "there is no event stream"),
             ("MCP_ENGINE_URL", "the built-in engine answers"),
             ("SECURITY_HUB_URL", "tokens and roles are checked locally"),
-            ("TLS_CERT_FILE", "put a TLS proxy in front"), ("TLS_KEY_FILE", "put a TLS proxy in front"),
+            ("TLS_CERT_FILE", "put a TLS proxy in front"),
+            ("TLS_KEY_FILE", "put a TLS proxy in front"),
             ("TLS_CLIENT_CA_FILE", "put a TLS proxy in front"),
             ("JWT_PUBLIC_KEY_FILE", "tokens are verified with JWT_SECRET"),
             ("JWT_JWKS_URL", "tokens are verified with JWT_SECRET"),
@@ -131,15 +143,19 @@ public struct Configuration: Sendable {
     public var effective: [(String, String)] {
         [
             ("ENVIRONMENT", environment.rawValue), ("HOST", host), ("PORT", "\(port)"),
-            ("REQUEST_TIMEOUT_MS", "\(requestTimeoutMilliseconds)"), ("SESSION_TTL", "\(sessionTimeToLiveSeconds)"),
-            ("CONFIG_CACHE_TTL", "\(configCacheTimeToLiveSeconds)"), ("DEFAULT_RATE_LIMIT", "\(defaultRateLimit)"),
+            ("REQUEST_TIMEOUT_MS", "\(requestTimeoutMilliseconds)"),
+            ("SESSION_TTL", "\(sessionTimeToLiveSeconds)"),
+            ("CONFIG_CACHE_TTL", "\(configCacheTimeToLiveSeconds)"),
+            ("DEFAULT_RATE_LIMIT", "\(defaultRateLimit)"),
             ("BURST_LIMIT", "\(burstLimit)"),
             ("REACTOR_THREADS", reactorThreads == 0 ? "one a processor" : "\(reactorThreads)"),
             ("REACTOR_BACKEND", backend.rawValue), ("DATA_DIR", dataDirectory),
             ("MAX_MESSAGE_BYTES", "\(messageBytesMax)"),
             ("JWT_SECRET", jwtSecret == nil ? "generated in DATA_DIR" : "<redacted>"),
-            ("JWT_ISSUER", jwtIssuer ?? ""), ("JWT_AUDIENCE", jwtAudience ?? ""), ("LOG_LEVEL", logLevel.rawValue),
-            ("DRAIN_DELAY_MS", "\(drainDelayMilliseconds)"), ("DRAIN_TIMEOUT_MS", "\(drainTimeoutMilliseconds)"),
+            ("JWT_ISSUER", jwtIssuer ?? ""), ("JWT_AUDIENCE", jwtAudience ?? ""),
+            ("LOG_LEVEL", logLevel.rawValue),
+            ("DRAIN_DELAY_MS", "\(drainDelayMilliseconds)"),
+            ("DRAIN_TIMEOUT_MS", "\(drainTimeoutMilliseconds)"),
             ("OPS_PUBLIC", "\(opsArePublic)"), ("BENCH_ROUTES", "\(benchRoutes)"),
         ]
     }
@@ -176,7 +192,9 @@ struct EnvironmentReader {
 
     mutating func number(_ name: String, _ range: ClosedRange<Int>, _ use: (Int) -> Void) {
         guard let value = value(name) else { return }
-        if let number = Int(value), range.contains(number) { use(number) } else {
+        if let number = Int(value), range.contains(number) {
+            use(number)
+        } else {
             fault(name, value, "a whole number from \(range.lowerBound) to \(range.upperBound)")
         }
     }
@@ -192,7 +210,9 @@ struct EnvironmentReader {
         }
     }
 
-    mutating func choice<Choice: RawRepresentable & CaseIterable>(_ name: String, _ standard: Choice) -> Choice
+    mutating func choice<Choice: RawRepresentable & CaseIterable>(
+        _ name: String, _ standard: Choice
+    ) -> Choice
     where Choice.RawValue == String {
         guard let value = value(name) else { return standard }
         if let choice = Choice(rawValue: value) { return choice }

@@ -5,8 +5,8 @@ import Ingest
 import Reactor
 import Wire
 
-/// One accepted connection: a row of the core's slab. What only some connections need at some times hangs
-/// behind a reference, so that an idle one costs this row and nothing else.
+/// One accepted connection: a row of the core's slab. What only some connections need at some times
+/// hangs behind a reference, so that an idle one costs this row and nothing else.
 struct Connection {
     enum Phase: UInt8 {
         case http

@@ -42,12 +42,14 @@ public struct DataDirectory: Sendable {
             partial += (partial.isEmpty || partial.hasSuffix("/") ? "" : "/") + component
             if unsafe mkdir(partial, 0o700) != 0, errno != EEXIST {
                 throw StartupFailure(
-                    StartupFailure.configuration, "DATA_DIR: \(path) cannot be made: \(Self.lastError())")
+                    StartupFailure.configuration,
+                    "DATA_DIR: \(path) cannot be made: \(Self.lastError())")
             }
         }
         if unsafe access(path, R_OK | W_OK | X_OK) != 0 {
             throw StartupFailure(
-                StartupFailure.configuration, "DATA_DIR: \(path) is not a writable directory: \(Self.lastError())")
+                StartupFailure.configuration,
+                "DATA_DIR: \(path) is not a writable directory: \(Self.lastError())")
         }
     }
 
@@ -65,17 +67,23 @@ public struct DataDirectory: Sendable {
         }
         if result < 0 {
             throw StartupFailure(
-                StartupFailure.configuration, "DATA_DIR: \(path)/lock cannot be opened: errno \(-result)")
+                StartupFailure.configuration,
+                "DATA_DIR: \(path)/lock cannot be opened: errno \(-result)")
         }
     }
 
     /// What tokens are signed with: JWT_SECRET, or a secret that is made once and kept here.
-    public func tokenSettings(_ configuration: Configuration) throws(StartupFailure) -> TokenSettings {
+    public func tokenSettings(
+        _ configuration: Configuration
+    ) throws(StartupFailure) -> TokenSettings {
         let secret: [UInt8]
-        if let given = configuration.jwtSecret { secret = Array(given.utf8) } else {
+        if let given = configuration.jwtSecret {
+            secret = Array(given.utf8)
+        } else {
             secret = try generatedSecret()
         }
-        return TokenSettings(secret: secret, issuer: configuration.jwtIssuer, audience: configuration.jwtAudience)
+        return TokenSettings(
+            secret: secret, issuer: configuration.jwtIssuer, audience: configuration.jwtAudience)
     }
 
     private func generatedSecret() throws(StartupFailure) -> [UInt8] {
@@ -86,7 +94,9 @@ public struct DataDirectory: Sendable {
         // O_EXCL: of two processes that start together, one makes the file and both read it.
         let made = unsafe open(secretFile, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         if made >= 0 {
-            let written = unsafe fresh.withUnsafeBytes { unsafe Glibc.write(made, $0.baseAddress, $0.count) }
+            let written = unsafe fresh.withUnsafeBytes {
+                unsafe Glibc.write(made, $0.baseAddress, $0.count)
+            }
             fsync(made)
             Glibc.close(made)
             guard written == fresh.count else {
@@ -96,20 +106,26 @@ public struct DataDirectory: Sendable {
         }
         let file = unsafe open(secretFile, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else {
-            throw StartupFailure(StartupFailure.configuration, "\(secretFile) cannot be read: \(Self.lastError())")
+            throw StartupFailure(
+                StartupFailure.configuration, "\(secretFile) cannot be read: \(Self.lastError())")
         }
         defer { Glibc.close(file) }
         var bytes = [UInt8](repeating: 0, count: 4096)
-        let count = unsafe bytes.withUnsafeMutableBytes { unsafe read(file, $0.baseAddress, $0.count) }
+        let count = unsafe bytes.withUnsafeMutableBytes {
+            unsafe read(file, $0.baseAddress, $0.count)
+        }
         guard count >= 32 else {
             throw StartupFailure(
-                StartupFailure.configuration, "\(secretFile) holds no secret; remove it to have one made.")
+                StartupFailure.configuration,
+                "\(secretFile) holds no secret; remove it to have one made.")
         }
         return Array(bytes[..<count])
     }
 
     /// The tenants. In development the first start makes `demo` (with guests) and `acme`.
-    public func loadTenants(_ configuration: Configuration) throws(StartupFailure) -> (TenantDirectory, isNew: Bool) {
+    public func loadTenants(
+        _ configuration: Configuration
+    ) throws(StartupFailure) -> (TenantDirectory, isNew: Bool) {
         do throws(SQLiteError) {
             let store = try DirectoryStore(path: directory)
             var records = try store.tenants()
@@ -121,17 +137,20 @@ public struct DataDirectory: Sendable {
             }
             let tenants = records.enumerated().map { place, record in
                 Tenant(
-                    index: TenantIndex(UInt16(place)), name: record.name, allowsGuests: record.allowsGuests,
+                    index: TenantIndex(UInt16(place)), name: record.name,
+                    allowsGuests: record.allowsGuests,
                     ratePerMinute: record.ratePerMinute ?? configuration.defaultRateLimit,
                     burst: record.burst ?? configuration.burstLimit,
-                    userRatePerMinute: record.userRatePerMinute ?? max(1, configuration.defaultRateLimit / 10),
+                    userRatePerMinute: record.userRatePerMinute
+                        ?? max(1, configuration.defaultRateLimit / 10),
                     userBurst: record.userBurst ?? max(1, configuration.burstLimit / 10),
                     runPolicy: record.runPolicy, allowedOrigins: record.allowedOrigins)
             }
             return (TenantDirectory(tenants), isNew)
         } catch {
             throw StartupFailure(
-                StartupFailure.unavailable, "The tenant directory cannot be opened: \(error.description)")
+                StartupFailure.unavailable,
+                "The tenant directory cannot be opened: \(error.description)")
         }
     }
 }

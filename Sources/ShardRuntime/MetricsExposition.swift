@@ -36,7 +36,8 @@ struct MetricsExposition {
         var sums: [UInt32: UInt64] = [:]
         for shard in shards {
             shard.requests.forEach { route, method, status, count in
-                sums[UInt32(route) << 24 | UInt32(method) << 16 | UInt32(status), default: 0] += count
+                sums[UInt32(route) << 24 | UInt32(method) << 16 | UInt32(status), default: 0] +=
+                    count
             }
         }
         text.family("chat_http_requests", .counter, "HTTP requests by method, route and status.")
@@ -45,7 +46,10 @@ struct MetricsExposition {
             let method = HTTPMethod(rawValue: UInt8(truncatingIfNeeded: key >> 16)) ?? .get
             text.sample(
                 "chat_http_requests_total",
-                [("method", "\(method.name)"), ("route", "\(route.pattern)"), ("status", "\(key & 0xFFFF)")], count)
+                [
+                    ("method", "\(method.name)"), ("route", "\(route.pattern)"),
+                    ("status", "\(key & 0xFFFF)"),
+                ], count)
         }
         text.histogram(
             "chat_http_request_duration_seconds", "Time from a request's arrival to its answer.",
@@ -62,8 +66,10 @@ struct MetricsExposition {
     }
 
     private func writeMessages(_ text: MetricText) {
-        let places = Array(0..<min(service.directory.tenants.count, ShardMetrics.tenantsMax))
-            + (service.directory.tenants.count > ShardMetrics.tenantsMax ? [ShardMetrics.tenantsMax] : [])
+        let places =
+            Array(0..<min(service.directory.tenants.count, ShardMetrics.tenantsMax))
+            + (service.directory.tenants.count > ShardMetrics.tenantsMax
+                ? [ShardMetrics.tenantsMax] : [])
         text.family("chat_messages", .counter, "Messages that became durable.")
         for place in places {
             for channel in Channel.allCases {
@@ -86,44 +92,56 @@ struct MetricsExposition {
                 ([("stage", "total")], shards.map(\.messageMicroseconds)),
             ])
         text.histogram(
-            "chat_engine_first_token_seconds", "Time from a message's arrival to the first words of its reply.",
+            "chat_engine_first_token_seconds",
+            "Time from a message's arrival to the first words of its reply.",
             [([], shards.map(\.firstTokenMicroseconds))])
         text.family("chat_conversations_active", .gauge, "Conversations held in memory.")
         for place in places {
-            text.sample("chat_conversations_active", [("tenant", tenantName(place))], sum(\.conversations, place))
+            text.sample(
+                "chat_conversations_active", [("tenant", tenantName(place))],
+                sum(\.conversations, place))
         }
         text.family("chat_rate_limited", .counter, "Requests refused by a limit.")
         for place in places {
             for scope in [ShardMetrics.Scope.tenant, .user] {
                 text.sample(
-                    "chat_rate_limited_total", [("tenant", tenantName(place)), ("scope", scope.name)],
+                    "chat_rate_limited_total",
+                    [("tenant", tenantName(place)), ("scope", scope.name)],
                     sum(\.rateLimited, place * 4 + scope.rawValue))
             }
         }
         text.sample(
             "chat_rate_limited_total", [("tenant", "none"), ("scope", "address")],
             sum(\.rateLimited, ShardMetrics.tenantsMax * 4 + ShardMetrics.Scope.address.rawValue))
-        text.single("chat_dedupe_hits", .counter, "Messages that were stored already.", total(\.duplicates))
-        text.single("chat_seq_conflicts", .counter, "Commits that another writer was before.", total(\.conflicts))
-        text.single("chat_fenced_replies", .counter, "Replies refused since the handler changed.", total(\.fencedReplies))
+        text.single(
+            "chat_dedupe_hits", .counter, "Messages that were stored already.", total(\.duplicates))
+        text.single(
+            "chat_seq_conflicts", .counter, "Commits that another writer was before.",
+            total(\.conflicts))
+        text.single(
+            "chat_fenced_replies", .counter, "Replies refused since the handler changed.",
+            total(\.fencedReplies))
         text.single("chat_runs_started", .counter, "Engine runs that were streamed.", total(\.runs))
     }
 
     private func writeCaches(_ text: MetricText) {
         text.family("chat_cache_requests", .counter, "Looks into caches.")
         let caches: [(String, KeyPath<ShardMetrics, Counter>, KeyPath<ShardMetrics, Counter>)] = [
-            ("conversations", \.conversationHits, \.conversationMisses), ("tokens", \.tokenHits, \.tokenMisses),
+            ("conversations", \.conversationHits, \.conversationMisses),
+            ("tokens", \.tokenHits, \.tokenMisses),
         ]
         for (name, hits, misses) in caches {
             for (outcome, path) in [("hit", hits), ("miss", misses)] {
                 text.sample(
-                    "chat_cache_requests_total", [("cache", name), ("layer", "memory"), ("outcome", outcome)],
+                    "chat_cache_requests_total",
+                    [("cache", name), ("layer", "memory"), ("outcome", outcome)],
                     total { $0[keyPath: path] })
             }
         }
     }
 
-    /// Families whose series come with what they count: a closed conversation, a breaker, a channel's adapter.
+    /// Families whose series come with what they count: a closed conversation, a breaker, a
+    /// channel's adapter.
     private func writeEmptyFamilies(_ text: MetricText) {
         text.family("chat_conversations_closed", .counter, "Conversations that were closed.")
         text.family("chat_circuit_state", .gauge, "0 closed, 1 half open, 2 open.")
@@ -132,14 +150,27 @@ struct MetricsExposition {
 
     private func writeSockets(_ text: MetricText) {
         text.single("chat_ws_connections", .gauge, "Open WebSockets.", total(\.sockets))
-        text.single("chat_ws_frames_sent", .counter, "Frames queued to sockets.", total(\.framesOut))
-        text.single("chat_slow_consumers", .counter, "Sockets closed with 4408.", total(\.slowConsumers))
-        text.single("chat_connections", .gauge, "Open connections of any kind.", total(\.connections))
-        text.single("chat_connections_accepted", .counter, "Connections accepted.", total(\.connectionsAccepted))
-        text.single("chat_accept_failures", .counter, "Accepts that failed, for want of descriptors.", total(\.acceptFailures))
-        text.single("chat_connection_timeouts", .counter, "Connections ended by a time limit.", total(\.timeouts))
-        text.single("chat_reads_held", .counter, "Times that reading was paused for want of room.", total(\.held))
-        text.single("chat_stale_completions", .counter, "Completions for what had ended.", total(\.staleCompletions))
+        text.single(
+            "chat_ws_frames_sent", .counter, "Frames queued to sockets.", total(\.framesOut))
+        text.single(
+            "chat_slow_consumers", .counter, "Sockets closed with 4408.", total(\.slowConsumers))
+        text.single(
+            "chat_connections", .gauge, "Open connections of any kind.", total(\.connections))
+        text.single(
+            "chat_connections_accepted", .counter, "Connections accepted.",
+            total(\.connectionsAccepted))
+        text.single(
+            "chat_accept_failures", .counter, "Accepts that failed, for want of descriptors.",
+            total(\.acceptFailures))
+        text.single(
+            "chat_connection_timeouts", .counter, "Connections ended by a time limit.",
+            total(\.timeouts))
+        text.single(
+            "chat_reads_held", .counter, "Times that reading was paused for want of room.",
+            total(\.held))
+        text.single(
+            "chat_stale_completions", .counter, "Completions for what had ended.",
+            total(\.staleCompletions))
         text.single("chat_send_chunks", .gauge, "4 KiB buffers made for sending.", total(\.chunks))
     }
 
@@ -147,13 +178,17 @@ struct MetricsExposition {
         text.family("chat_ring_depth", .gauge, "Elements in the rings between threads.")
         for (from, shard) in shards.enumerated() {
             for to in 0..<shards.count where to != from {
-                text.sample("chat_ring_depth", [("from", "\(from)"), ("to", "\(to)")], shard.ringDepth.load(to))
+                text.sample(
+                    "chat_ring_depth", [("from", "\(from)"), ("to", "\(to)")],
+                    shard.ringDepth.load(to))
             }
-            text.sample("chat_ring_depth", [("from", "\(from)"), ("to", "store")], shard.ringDepth.load(64))
+            text.sample(
+                "chat_ring_depth", [("from", "\(from)"), ("to", "store")], shard.ringDepth.load(64))
         }
         text.family("chat_queue_depth", .gauge, "Work that waits.")
         text.sample(
-            "chat_queue_depth", [("queue", "commit")], shards.reduce(0) { $0 &+ $1.ringDepth.load(64) })
+            "chat_queue_depth", [("queue", "commit")],
+            shards.reduce(0) { $0 &+ $1.ringDepth.load(64) })
         text.histogram(
             "chat_event_loop_lag_seconds", "How late a loop's timers fire.",
             shards.enumerated().map { ([("loop", "\($0.offset)")], [$0.element.lagMicroseconds]) })
@@ -174,11 +209,13 @@ struct MetricsExposition {
     private func writeProcess(_ text: MetricText) {
         let process = cl_process()
         text.family("process_cpu_seconds", .counter, "User and system time.")
-        text.sample("process_cpu_seconds_total", [], Double(process.user_us + process.system_us) / 1e6)
+        text.sample(
+            "process_cpu_seconds_total", [], Double(process.user_us + process.system_us) / 1e6)
         text.single("process_resident_memory_bytes", .gauge, "Resident memory.", process.resident)
         text.single("process_virtual_memory_bytes", .gauge, "Virtual memory.", process.virtual_size)
         text.single("process_open_fds", .gauge, "Open descriptors.", process.descriptors)
-        text.single("process_max_fds", .gauge, "Descriptors that may be open.", process.descriptors_max)
+        text.single(
+            "process_max_fds", .gauge, "Descriptors that may be open.", process.descriptors_max)
         text.family("process_start_time_seconds", .gauge, "Unix time of the start.")
         text.sample("process_start_time_seconds", [], Double(service.startedMilliseconds) / 1000)
         text.family("chat_build_info", .gauge, "What is running.")
@@ -191,7 +228,8 @@ struct MetricsExposition {
     }
 }
 
-/// Writes families and samples; differs between the formats only in how counters are named in their header.
+/// Writes families and samples; differs between the formats only in how counters are named in their
+/// header.
 struct MetricText {
     enum Kind: String { case counter, gauge, histogram }
 
@@ -229,7 +267,8 @@ struct MetricText {
                 if index > 0 { out.append(0x2C) }
                 out.append(string: label)
                 out.append("=")
-                // The escapes of JSON strings are those of label values: backslash, quote, line feed.
+                // The escapes of JSON strings are those of label values: backslash, quote, line
+                // feed.
                 out.append(json: value)
             }
             out.append(0x7D)
@@ -251,7 +290,8 @@ struct MetricText {
             var running: UInt64 = 0
             for (index, bound) in first.bounds.enumerated() {
                 running += counts[index]
-                sample(name + "_bucket", labels + [("le", "\(Double(bound) / first.scale)")], running)
+                sample(
+                    name + "_bucket", labels + [("le", "\(Double(bound) / first.scale)")], running)
             }
             running += counts[first.bounds.count]
             sample(name + "_bucket", labels + [("le", "+Inf")], running)

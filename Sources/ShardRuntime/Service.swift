@@ -19,7 +19,8 @@ public final class Service {
     public let port: UInt16
     public let isFirstStart: Bool
 
-    /// Opens the stores and the listeners and starts the cores. Throws what is to be told and the exit code.
+    /// Opens the stores and the listeners and starts the cores. Throws what is to be told and the
+    /// exit code.
     public init(_ configuration: Configuration, logger: Logger) throws(StartupFailure) {
         let data = try DataDirectory(path: configuration.dataDirectory)
         try data.lock()
@@ -27,7 +28,9 @@ public final class Service {
         let (directory, isNew) = try data.loadTenants(configuration)
         isFirstStart = isNew
         let settings = try data.tokenSettings(configuration)
-        let cores = configuration.reactorThreads == 0 ? Int(cl_processor_count()) : configuration.reactorThreads
+        let cores =
+            configuration.reactorThreads == 0
+            ? Int(cl_processor_count()) : configuration.reactorThreads
         let opened = try Self.openListeners(configuration, count: cores)
         port = opened.port
         bells = (0..<cores).map { _ in Doorbell.make() }
@@ -36,16 +39,20 @@ public final class Service {
         let clients: [StoreClient]
         do throws(SQLiteError) {
             clients = try store.start(
-                path: data.messages, directoryPath: data.directory, directory: directory, coreBells: bells,
+                path: data.messages, directoryPath: data.directory, directory: directory,
+                coreBells: bells,
                 readerCount: 2, log: { log.error("\($0)") })
         } catch {
             throw StartupFailure(
-                StartupFailure.unavailable, "The message store cannot be opened: \(error.description)")
+                StartupFailure.unavailable,
+                "The message store cannot be opened: \(error.description)")
         }
         let clock = LoopClock()
         state = ServiceState(
-            configuration: configuration, directory: directory, tokenSettings: settings, coreCount: cores,
-            backendName: EpollBackend.name, clock: clock, storeMetrics: store.metrics, logger: logger)
+            configuration: configuration, directory: directory, tokenSettings: settings,
+            coreCount: cores,
+            backendName: EpollBackend.name, clock: clock, storeMetrics: store.metrics,
+            logger: logger)
         startCores(opened.listeners, clients)
         state.setReady()
     }
@@ -62,7 +69,8 @@ public final class Service {
                 // Safety: strerror returns a C string that is read at once.
                 let reason = unsafe String(cString: strerror(-descriptor))
                 throw StartupFailure(
-                    StartupFailure.unavailable, "HOST, PORT: cannot listen on \(configuration.host):\(port): \(reason)")
+                    StartupFailure.unavailable,
+                    "HOST, PORT: cannot listen on \(configuration.host):\(port): \(reason)")
             }
             listeners.append(descriptor)
             if port == 0 { port = UInt16(cl_local_port(descriptor)) }
@@ -72,7 +80,9 @@ public final class Service {
 
     private func startCores(_ listeners: [Int32], _ clients: [StoreClient]) {
         let cores = listeners.count
-        var ports: [[Port<MeshMessage>?]] = (0..<cores).map { _ in Array(repeating: nil, count: cores) }
+        var ports: [[Port<MeshMessage>?]] = (0..<cores).map { _ in
+            Array(repeating: nil, count: cores)
+        }
         var inlets: [[Inlet<MeshMessage>]] = Array(repeating: [], count: cores)
         for from in 0..<cores {
             for to in 0..<cores where to != from {
@@ -103,7 +113,8 @@ public final class Service {
         guard let backend = EpollBackend(pool: buffers) else {
             preconditionFailure("the kernel refused an epoll instance")
         }
-        let shard = Shard(parts, service: state, clock: clock, operations: operations, buffers: buffers)
+        let shard = Shard(
+            parts, service: state, clock: clock, operations: operations, buffers: buffers)
         var loop = EventLoop(backend, operations: operations, clock: clock, doorbell: parts.bell)
         loop.run(shard)
     }
@@ -126,15 +137,19 @@ public final class Service {
         return writer.string()
     }
 
-    public func issueToken(tenant: String, subject: String, roles: [Role], seconds: UInt64) -> String {
+    public func issueToken(
+        tenant: String, subject: String, roles: [Role], seconds: UInt64
+    ) -> String {
         let now = cl_realtime_milliseconds() / 1000
         return TokenIssuer(settings: state.tokenSettings).issue(
-            tenant: tenant, subject: subject, roles: roles, issuedAtSeconds: now, expiresAtSeconds: now + seconds)
+            tenant: tenant, subject: subject, roles: roles, issuedAtSeconds: now,
+            expiresAtSeconds: now + seconds)
     }
 
     /// SIGTERM: finishes what is open, within DRAIN_TIMEOUT_MS. True when everything was finished.
     public func drain() -> Bool {
-        let deadline = cl_monotonic_nanoseconds() + state.configuration.drainTimeoutMilliseconds * 1_000_000
+        let deadline =
+            cl_monotonic_nanoseconds() + state.configuration.drainTimeoutMilliseconds * 1_000_000
         state.setDraining()
         Self.pause(milliseconds: state.configuration.drainDelayMilliseconds)
         state.setClosing()

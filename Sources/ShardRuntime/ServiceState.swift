@@ -31,7 +31,8 @@ public final class ServiceState: Sendable {
     private let drainedCores = Atomic<Int>(0)
 
     init(
-        configuration: Configuration, directory: TenantDirectory, tokenSettings: TokenSettings, coreCount: Int,
+        configuration: Configuration, directory: TenantDirectory, tokenSettings: TokenSettings,
+        coreCount: Int,
         backendName: String, clock: LoopClock, storeMetrics: StoreMetrics, logger: Logger
     ) {
         self.configuration = configuration
@@ -41,7 +42,8 @@ public final class ServiceState: Sendable {
         self.backendName = backendName
         self.storeMetrics = storeMetrics
         self.logger = logger
-        limiter = RateLimiter(tenantCountMax: max(1, directory.tenants.count), seed: Digests.randomSeed())
+        limiter = RateLimiter(
+            tenantCountMax: max(1, directory.tenants.count), seed: Digests.randomSeed())
         startedNanoseconds = clock.nanoseconds
         startedMilliseconds = clock.milliseconds
         shardMetrics = (0..<coreCount).map { _ in ShardMetrics() }

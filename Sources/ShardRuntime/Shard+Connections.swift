@@ -13,7 +13,8 @@ extension Shard {
 
     func didAccept(_ completion: Completion) {
         guard completion.result >= 0 else {
-            // EMFILE and its kin: the connection stays in the kernel's queue until descriptors are free.
+            // EMFILE and its kin: the connection stays in the kernel's queue until descriptors are
+            // free.
             metrics.acceptFailures.add()
             didStopListening()
             setTimer(.acceptRetry, 100)
@@ -21,7 +22,8 @@ extension Shard {
         }
         metrics.connectionsAccepted.add()
         let descriptor = completion.result
-        guard !service.isClosing, let token = connections.insert(Connection(descriptor: descriptor)) else {
+        guard !service.isClosing, let token = connections.insert(Connection(descriptor: descriptor))
+        else {
             operations.add(.close, descriptor: descriptor, token: .none)
             return
         }
@@ -72,7 +74,8 @@ extension Shard {
 
     /// Goes on with bytes that were kept.
     func driveInbound(_ token: Token) {
-        guard connections[token.slot].hold == .none, let inbound = connections[token.slot].inbound else { return }
+        guard connections[token.slot].hold == .none, let inbound = connections[token.slot].inbound
+        else { return }
         var bytes = inbound.bytes
         let used = drive(token, &bytes)
         guard connections.contains(token) else { return }
@@ -80,7 +83,8 @@ extension Shard {
         if inbound.count == 0 { connections[token.slot].inbound = nil }
     }
 
-    /// Parses and runs what the bytes hold; returns how many are done with. The phase may change on the way.
+    /// Parses and runs what the bytes hold; returns how many are done with. The phase may change on
+    /// the way.
     private func drive(_ token: Token, _ bytes: inout MutableRawSpan) -> Int {
         var offset = 0
         while true {
@@ -92,7 +96,11 @@ extension Shard {
             case .lingering: return bytes.byteCount
             }
             guard connections.contains(token) else { return bytes.byteCount }
-            if offset == bytes.byteCount || offset == before || connections[token.slot].hold != .none { return offset }
+            if offset == bytes.byteCount || offset == before
+                || connections[token.slot].hold != .none
+            {
+                return offset
+            }
         }
     }
 
@@ -135,7 +143,8 @@ extension Shard {
         guard !held.isEmpty, !isCongested else { return }
         let waiting = held
         held.removeAll(keepingCapacity: true)
-        for token in waiting where connections.contains(token) && connections[token.slot].hold == .work {
+        for token in waiting
+        where connections.contains(token) && connections[token.slot].hold == .work {
             if hasRoom(token) { release(token) } else { held.append(token) }
         }
     }
@@ -175,9 +184,12 @@ extension Shard {
             i += 1
             guard connections.contains(token) else { continue }
             connections[token.slot].isDirty = false
-            if connections[token.slot].queue.isInFlight || connections[token.slot].queue.isEmpty { continue }
+            if connections[token.slot].queue.isInFlight || connections[token.slot].queue.isEmpty {
+                continue
+            }
             segments.submit(
-                &connections[token.slot].queue, descriptor: connections[token.slot].descriptor, token: token,
+                &connections[token.slot].queue, descriptor: connections[token.slot].descriptor,
+                token: token,
                 to: operations)
         }
         dirty.removeAll()
@@ -199,8 +211,8 @@ extension Shard {
 
     // MARK: Time
 
-    /// The connection is closed if nothing moves the deadline for this long. Costs a store, unless the new
-    /// deadline is earlier than the timer.
+    /// The connection is closed if nothing moves the deadline for this long. Costs a store, unless
+    /// the new deadline is earlier than the timer.
     func setDeadline(_ token: Token, _ milliseconds: UInt64) {
         let slot = token.slot
         let due = clock.nanoseconds + milliseconds * 1_000_000
@@ -239,8 +251,10 @@ extension Shard {
         }
         if connections[slot].assembler != nil || connections[slot].phase == .sink {
             metrics.timeouts.add()
-            return refuse(token, Problem(
-                .badRequest, "The request did not arrive in time.", statusOverride: 408))
+            return refuse(
+                token,
+                Problem(
+                    .badRequest, "The request did not arrive in time.", statusOverride: 408))
         }
         // Idle between requests, or a peer that never said anything: nothing to answer.
         close(token)
@@ -248,8 +262,9 @@ extension Shard {
 
     // MARK: Closing
 
-    /// Nothing more is sent; the peer may still read what is on its way, so its bytes are drained first
-    /// (closing with unread bytes would reset the connection and take the last answer with it).
+    /// Nothing more is sent; the peer may still read what is on its way, so its bytes are drained
+    /// first (closing with unread bytes would reset the connection and take the last answer with
+    /// it).
     func linger(_ token: Token) {
         let slot = token.slot
         guard connections[slot].phase != .lingering else { return }
@@ -277,16 +292,22 @@ extension Shard {
         metrics.connections.set(UInt64(connections.count))
     }
 
-    /// At the end of the service: sockets are told when to come back, spread over time; idle connections go.
+    /// At the end of the service: sockets are told when to come back, spread over time; idle
+    /// connections go.
     func sendEverybodyAway() {
         for token in connections.tokens() {
-            if let session = connections[token.slot].session, connections[token.slot].phase == .socket {
+            if let session = connections[token.slot].session,
+                connections[token.slot].phase == .socket
+            {
                 let wait = 250 + random.next() % 4750
                 closeSocket(token, session, 1001, "{\"retry_after_ms\":\(wait)}")
-            } else if connections[token.slot].requestsInFlight == 0, connections[token.slot].assembler == nil,
+            } else if connections[token.slot].requestsInFlight == 0,
+                connections[token.slot].assembler == nil,
                 connections[token.slot].phase == .http
             {
-                if connections[token.slot].queue.isEmpty { close(token) } else {
+                if connections[token.slot].queue.isEmpty {
+                    close(token)
+                } else {
                     connections[token.slot].closesAfterSend = true
                 }
             }

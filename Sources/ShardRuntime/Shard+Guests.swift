@@ -1,7 +1,8 @@
 // POST /api/v2/auth/guest: a token for somebody who has none.
 //
-// A guest may ask for a user id of his own. Nobody gets another's conversations that way: an id that has
-// conversations is given only to who sends its last guest token (which may have expired) as the credential.
+// A guest may ask for a user id of his own. Nobody gets another's conversations that way: an id
+// that has conversations is given only to who sends its last guest token (which may have expired)
+// as the credential.
 
 import API
 import Bytes
@@ -32,7 +33,9 @@ extension Shard {
             case .inPlace(let range): isJSON = parser.parse(bytes.part(range))
             case .decoded: isJSON = parser.parse(decoded.bytes)
             }
-            guard isJSON else { throw Problem(.malformedJSON, "The body is not valid JSON in UTF-8.") }
+            guard isJSON else {
+                throw Problem(.malformedJSON, "The body is not valid JSON in UTF-8.")
+            }
             let request = try readGuest()
             guard request.tenant.allowsGuests else {
                 throw Problem(.forbidden, "This tenant does not take guests.")
@@ -67,7 +70,8 @@ extension Shard {
         guard decision.isAllowed else {
             metrics.countLimited(TenantIndex(UInt16(ShardMetrics.tenantsMax)), .address)
             throw Problem(
-                .rateLimited, "Too many guests from this address.", retryAfterSeconds: decision.retryAfterSeconds)
+                .rateLimited, "Too many guests from this address.",
+                retryAfterSeconds: decision.retryAfterSeconds)
         }
     }
 
@@ -76,33 +80,42 @@ extension Shard {
         guard parser.kind(JSONParser.root) == .object else {
             throw .invalid("", "type", "The body must be an object.")
         }
-        guard let node = parser.field(JSONParser.root, "tenant_id"), parser.kind(node) == .string else {
+        guard let node = parser.field(JSONParser.root, "tenant_id"), parser.kind(node) == .string
+        else {
             throw .invalid("/tenant_id", "required", "tenant_id must be a string.")
         }
         guard let tenant = service.directory.find(parser.string(node)) else {
             throw Problem(.forbidden, "This tenant does not take guests.")
         }
-        guard let userNode = parser.field(JSONParser.root, "user_id"), parser.kind(userNode) != .null else {
+        guard let userNode = parser.field(JSONParser.root, "user_id"),
+            parser.kind(userNode) != .null
+        else {
             return (tenant, nil)
         }
         guard parser.kind(userNode) == .string,
             MessageRequestReader.isName(parser.string(userNode), Limits.userIDBytesMax)
         else {
             throw .invalid(
-                "/user_id", "format", "user_id must be a string of 1 to \(Limits.userIDBytesMax) bytes.")
+                "/user_id", "format",
+                "user_id must be a string of 1 to \(Limits.userIDBytesMax) bytes.")
         }
         return (tenant, ByteBlock(copying: parser.string(userNode)))
     }
 
-    /// True when the request carries a token of that user; it may have expired up to thirty days ago.
+    /// True when the request carries a token of that user; it may have expired up to thirty days
+    /// ago.
     private func provesOwnership(
         _ assembler: RequestAssembler, _ bytes: RawSpan, _ tenant: Tenant, _ userID: ByteBlock
     ) -> Bool {
         guard let range = assembler.head.value(.authorization) else { return false }
         let value = bytes.part(range)
-        guard value.byteCount > 7, value.extracting(0..<7).equalsIgnoringCase("bearer ") else { return false }
+        guard value.byteCount > 7, value.extracting(0..<7).equalsIgnoringCase("bearer ") else {
+            return false
+        }
         let then = clock.milliseconds / 1000 - 30 * 86_400
-        guard let principal = try? verifier.verifyUncached(value.extracting(7..<value.byteCount), nowSeconds: then)
+        guard
+            let principal = try? verifier.verifyUncached(
+                value.extracting(7..<value.byteCount), nowSeconds: then)
         else { return false }
         return principal.tenant == tenant.index && principal.subject.equals(userID)
     }
@@ -114,18 +127,22 @@ extension Shard {
         switch answer.result {
         case .failure(let problem): respond(token, answer.origin.ordinal, context, problem)
         case .success(_, let userID, _, _):
-            guard let tenant = context.tenant else { preconditionFailure("a claim names its tenant") }
+            guard let tenant = context.tenant else {
+                preconditionFailure("a claim names its tenant")
+            }
             respondGuest(token, answer.origin.ordinal, context, service.directory[tenant], userID)
         }
     }
 
     private func respondGuest(
-        _ token: Token, _ ordinal: UInt32, _ context: RequestContext, _ tenant: Tenant, _ userID: ByteBlock
+        _ token: Token, _ ordinal: UInt32, _ context: RequestContext, _ tenant: Tenant,
+        _ userID: ByteBlock
     ) {
         let now = clock.milliseconds / 1000
         let expires = now + Self.guestTokenSeconds
         let made = issuer.issue(
-            tenant: tenant.nameText, subject: userID.bytes.string(), roles: [.endUser], issuedAtSeconds: now,
+            tenant: tenant.nameText, subject: userID.bytes.string(), roles: [.endUser],
+            issuedAtSeconds: now,
             expiresAtSeconds: expires)
         scratch.removeAll()
         scratch.append("{\"token\":")

@@ -11,11 +11,14 @@ import Wire
 extension Shard {
     // MARK: In
 
-    /// Handles the requests that lie whole in `bytes`; returns the offset of the first byte that is still needed.
+    /// Handles the requests that lie whole in `bytes`; returns the offset of the first byte that is
+    /// still needed.
     func driveHTTP(_ token: Token, _ bytes: RawSpan, from start: Int) -> Int {
         let slot = token.slot
         var offset = start
-        while offset < bytes.byteCount, connections[slot].phase == .http, !connections[slot].closesAfterSend {
+        while offset < bytes.byteCount, connections[slot].phase == .http,
+            !connections[slot].closesAfterSend
+        {
             if isCongested || !hasRoom(token) {
                 hold(token, .work)
                 return offset
@@ -57,11 +60,14 @@ extension Shard {
         return offset
     }
 
-    /// A body is on its way: refuses what is too large before it is sent, else says that it may come.
+    /// A body is on its way: refuses what is too large before it is sent, else says that it may
+    /// come.
     private func expectBody(
         _ token: Token, _ assembler: RequestAssembler, _ bytes: RawSpan
     ) throws(RequestFault) {
-        if case .length(let count) = assembler.head.framing, count > UInt64(configuration.messageBytesMax) {
+        if case .length(let count) = assembler.head.framing,
+            count > UInt64(configuration.messageBytesMax)
+        {
             throw .bodyTooLarge
         }
         // The body may be here already; an answer to an earlier request must not be overtaken.
@@ -89,27 +95,33 @@ extension Shard {
     private func problem(for fault: RequestFault) -> Problem {
         switch fault {
         case .bodyTooLarge:
-            Problem(.payloadTooLarge, "The body may have at most \(configuration.messageBytesMax) bytes.")
+            Problem(
+                .payloadTooLarge,
+                "The body may have at most \(configuration.messageBytesMax) bytes.")
         case .http(let error):
             Problem(.badRequest, "\(error.detail)", statusOverride: error.status)
         }
     }
 
-    /// Answers a request that could not be read, and ends the connection: where the next one begins is unknown.
+    /// Answers a request that could not be read, and ends the connection: where the next one begins
+    /// is unknown.
     func refuse(_ token: Token, _ problem: Problem) {
         let ordinal = connections[token.slot].nextOrdinal
         connections[token.slot].nextOrdinal &+= 1
         giveBackAssembler(token)
         connections[token.slot].phase = .http
         let context = RequestContext(
-            route: .unknown, method: .get, requestID: newRequestID(), keepsAlive: false, saysKeepAlive: false,
+            route: .unknown, method: .get, requestID: newRequestID(), keepsAlive: false,
+            saysKeepAlive: false,
             startedNanoseconds: clock.nanoseconds)
         respond(token, ordinal, context, problem)
     }
 
     // MARK: /bench/sink: a body of any size, counted as it comes
 
-    private func beginsStream(_ token: Token, _ assembler: RequestAssembler, _ bytes: RawSpan) -> Bool {
+    private func beginsStream(
+        _ token: Token, _ assembler: RequestAssembler, _ bytes: RawSpan
+    ) -> Bool {
         guard configuration.benchRoutes, assembler.head.method == .post,
             Router.match(bytes.part(assembler.head.path)).route == .benchSink
         else { return false }
@@ -127,7 +139,8 @@ extension Shard {
     }
 
     func driveSink(_ token: Token, _ bytes: RawSpan, from start: Int) -> Int {
-        guard let assembler = connections[token.slot].assembler, let exchange = connections[token.slot].exchange,
+        guard let assembler = connections[token.slot].assembler,
+            let exchange = connections[token.slot].exchange,
             let context = exchange.sinkContext
         else { preconditionFailure("a sink has its request") }
         var offset = start
@@ -153,7 +166,8 @@ extension Shard {
         }
     }
 
-    func respondSink(_ token: Token, _ ordinal: UInt32, _ context: RequestContext, _ bytes: UInt64) {
+    func respondSink(_ token: Token, _ ordinal: UInt32, _ context: RequestContext, _ bytes: UInt64)
+    {
         scratch.removeAll()
         scratch.append("{\"bytes\":")
         scratch.append(decimal: bytes)
@@ -171,7 +185,8 @@ extension Shard {
         return ordinal
     }
 
-    func context(_ assembler: RequestAssembler, _ bytes: RawSpan, _ route: Route) -> RequestContext {
+    func context(_ assembler: RequestAssembler, _ bytes: RawSpan, _ route: Route) -> RequestContext
+    {
         var id = newRequestID()
         if let sent = assembler.head.value(.xRequestID), RequestID.isAcceptable(bytes.part(sent)) {
             id = RequestID(ByteBlock(copying: bytes.part(sent)))
@@ -179,7 +194,8 @@ extension Shard {
         let keepsAlive = assembler.head.keepAlive && !service.isDraining
         return RequestContext(
             route: route, method: assembler.head.method, requestID: id, keepsAlive: keepsAlive,
-            saysKeepAlive: keepsAlive && assembler.head.minorVersion == 0, startedNanoseconds: clock.nanoseconds)
+            saysKeepAlive: keepsAlive && assembler.head.minorVersion == 0,
+            startedNanoseconds: clock.nanoseconds)
     }
 
     func exchange(_ token: Token) -> Exchange {
@@ -192,15 +208,18 @@ extension Shard {
     // MARK: Out
 
     func respond(
-        _ token: Token, _ ordinal: UInt32, _ context: RequestContext, _ status: Int, _ type: StaticString,
+        _ token: Token, _ ordinal: UInt32, _ context: RequestContext, _ status: Int,
+        _ type: StaticString,
         _ body: ByteWriter
     ) {
         let head = head(context, status, type)
-        write(token, ordinal, context, head, bodyBytes: body.count) { out in out.append(body.bytes) }
+        write(token, ordinal, context, head, bodyBytes: body.count) { out in out.append(body.bytes)
+        }
     }
 
     func respond(
-        _ token: Token, _ ordinal: UInt32, _ context: RequestContext, _ head: ResponseHead, _ body: ByteBlock
+        _ token: Token, _ ordinal: UInt32, _ context: RequestContext, _ head: ResponseHead,
+        _ body: ByteBlock
     ) {
         write(token, ordinal, context, head, bodyBytes: body.count) { out in out.append(body) }
     }
@@ -216,7 +235,8 @@ extension Shard {
         if let instance = context.instance {
             problem.write(into: body, instance: instance.bytes, requestID: id.bytes)
         } else {
-            let pattern = ByteBlock(context.route == .unknown ? "" : context.route.pattern.description)
+            let pattern = ByteBlock(
+                context.route == .unknown ? "" : context.route.pattern.description)
             problem.write(into: body, instance: pattern.bytes, requestID: id.bytes)
         }
         if problem.status >= 500 {
@@ -224,28 +244,35 @@ extension Shard {
                 "request_id": "\(id.bytes.string())", "status": "\(problem.status)",
                 "detail": "\(problem.detail)",
             ]
-            if let tenant = context.tenant { fields["tenant_id"] = "\(service.directory[tenant].nameText)" }
+            if let tenant = context.tenant {
+                fields["tenant_id"] = "\(service.directory[tenant].nameText)"
+            }
             logger.warning("request failed", metadata: fields)
         }
-        write(token, ordinal, context, head, bodyBytes: body.count) { out in out.append(body.bytes) }
+        write(token, ordinal, context, head, bodyBytes: body.count) { out in out.append(body.bytes)
+        }
     }
 
     func head(_ context: RequestContext, _ status: Int, _ type: StaticString) -> ResponseHead {
         var head = ResponseHead(
-            status: status, contentType: type, requestID: context.requestID, keepsAlive: context.keepsAlive)
+            status: status, contentType: type, requestID: context.requestID,
+            keepsAlive: context.keepsAlive)
         head.saysKeepAlive = context.saysKeepAlive
         head.rate = context.rate
         head.allowedOrigin = context.allowedOrigin
         return head
     }
 
-    /// Writes the response now if it is this one's turn; otherwise it is kept until those before it are out.
+    /// Writes the response now if it is this one's turn; otherwise it is kept until those before it
+    /// are out.
     private func write(
-        _ token: Token, _ ordinal: UInt32, _ context: RequestContext, _ head: ResponseHead, bodyBytes: Int,
+        _ token: Token, _ ordinal: UInt32, _ context: RequestContext, _ head: ResponseHead,
+        bodyBytes: Int,
         _ body: (ByteWriter) -> Void
     ) {
         let slot = token.slot
-        metrics.requests.add(route: context.route.rawValue, method: context.method.rawValue, status: head.status)
+        metrics.requests.add(
+            route: context.route.rawValue, method: context.method.rawValue, status: head.status)
         metrics.requestMicroseconds.record((clock.nanoseconds &- context.startedNanoseconds) / 1000)
         if isDebugging { logRequest(context, head.status) }
         let out = out
@@ -257,7 +284,9 @@ extension Shard {
             let endsHere = !head.keepsAlive
             sendOut(token)
             if endsHere { return endAfterSend(token) }
-            if let exchange = connections[slot].exchange, !exchange.pending.isEmpty { sendWaiting(token, exchange) }
+            if let exchange = connections[slot].exchange, !exchange.pending.isEmpty {
+                sendWaiting(token, exchange)
+            }
             return
         }
         let block = ByteBlock(copying: out.bytes.extracting(start..<out.count))
@@ -266,7 +295,8 @@ extension Shard {
         if let place = exchange.place(of: ordinal) {
             exchange.pending[place].response = block
         } else {
-            exchange.pending.append(PendingRequest(ordinal: ordinal, head: context, response: block))
+            exchange.pending.append(
+                PendingRequest(ordinal: ordinal, head: context, response: block))
         }
     }
 
@@ -277,7 +307,9 @@ extension Shard {
             "route": "\(context.route.pattern)", "status": "\(status)",
             "duration_us": "\((clock.nanoseconds &- context.startedNanoseconds) / 1000)",
         ]
-        if let tenant = context.tenant { fields["tenant_id"] = "\(service.directory[tenant].nameText)" }
+        if let tenant = context.tenant {
+            fields["tenant_id"] = "\(service.directory[tenant].nameText)"
+        }
         logger.debug("request", metadata: fields)
     }
 
@@ -294,7 +326,9 @@ extension Shard {
             markDirty(token)
             if endsHere { return endAfterSend(token) }
         }
-        if connections[slot].peerClosed, connections[slot].requestsInFlight == 0 { endAfterSend(token) }
+        if connections[slot].peerClosed, connections[slot].requestsInFlight == 0 {
+            endAfterSend(token)
+        }
     }
 
     private func endAfterSend(_ token: Token) {
@@ -309,7 +343,8 @@ extension Shard {
 
     /// Remembers a request whose answer comes from elsewhere.
     func expect(_ token: Token, _ ordinal: UInt32, _ context: RequestContext) {
-        exchange(token).pending.append(PendingRequest(ordinal: ordinal, head: context, response: nil))
+        exchange(token).pending.append(
+            PendingRequest(ordinal: ordinal, head: context, response: nil))
         inFlight += 1
         setDeadline(token, configuration.requestTimeoutMilliseconds)
     }
@@ -336,7 +371,8 @@ extension Shard {
             var head = head(context, status, MediaType.json)
             head.isReplay = isReplay
             if context.route == .message {
-                metrics.messageMicroseconds.record((clock.nanoseconds &- context.startedNanoseconds) / 1000)
+                metrics.messageMicroseconds.record(
+                    (clock.nanoseconds &- context.startedNanoseconds) / 1000)
             }
             respond(token, answer.origin.ordinal, context, head, body)
         }
@@ -358,8 +394,9 @@ extension Shard {
 
     static let placeholder = ByteBlock("")
 
-    /// REQUEST_TIMEOUT_MS is over for the oldest request: 504, and the connection ends, since a late answer
-    /// would have no place in the order. A message that was on its way may still become durable.
+    /// REQUEST_TIMEOUT_MS is over for the oldest request: 504, and the connection ends, since a
+    /// late answer would have no place in the order. A message that was on its way may still become
+    /// durable.
     func timeOutPending(_ token: Token) {
         let due = connections[token.slot].sendOrdinal
         guard let exchange = connections[token.slot].exchange,
@@ -367,12 +404,15 @@ extension Shard {
         else { return close(token) }
         let context = oldest.head
         let last = RequestContext(
-            route: context.route, method: context.method, requestID: context.requestID, keepsAlive: false,
+            route: context.route, method: context.method, requestID: context.requestID,
+            keepsAlive: false,
             saysKeepAlive: false, startedNanoseconds: context.startedNanoseconds)
         inFlight -= exchange.unansweredCount
         exchange.pending.removeAll()
         respond(
             token, oldest.ordinal, last,
-            Problem(.timeout, "The answer did not come within \(configuration.requestTimeoutMilliseconds) ms."))
+            Problem(
+                .timeout,
+                "The answer did not come within \(configuration.requestTimeoutMilliseconds) ms."))
     }
 }

@@ -50,17 +50,23 @@ extension Shard {
         service.isReady && !service.isDraining && service.storeMetrics.isWritable.current == 1
     }
 
-    private func respondState(_ token: Token, _ ordinal: UInt32, _ context: RequestContext, isUp: Bool) {
+    private func respondState(
+        _ token: Token, _ ordinal: UInt32, _ context: RequestContext, isUp: Bool
+    ) {
         scratch.removeAll()
         scratch.append(isUp ? "{\"status\":\"pass\"}" : "{\"status\":\"fail\"}")
         respond(token, ordinal, context, isUp ? 200 : 503, MediaType.json, scratch)
     }
 
-    private var uptimeSeconds: UInt64 { (clock.nanoseconds &- service.startedNanoseconds) / 1_000_000_000 }
+    private var uptimeSeconds: UInt64 {
+        (clock.nanoseconds &- service.startedNanoseconds) / 1_000_000_000
+    }
 
     private func writeHealth(into body: ByteWriter) {
         body.append("{\"status\":\"")
-        if service.isDraining { body.append("fail") } else {
+        if service.isDraining {
+            body.append("fail")
+        } else {
             body.append(service.storeMetrics.isWritable.current == 1 ? "pass" : "warn")
         }
         body.append("\",\"version\":\"")
@@ -72,7 +78,8 @@ extension Shard {
 
     // MARK: Guarded routes
 
-    /// `/metrics` and `/health/detailed` tell about the inside: loopback, `ops:read`, or OPS_PUBLIC.
+    /// `/metrics` and `/health/detailed` tell about the inside: loopback, `ops:read`, or
+    /// OPS_PUBLIC.
     private func handleGuarded(
         _ token: Token, _ ordinal: UInt32, _ assembler: RequestAssembler, _ bytes: RawSpan,
         _ context: RequestContext
@@ -82,11 +89,13 @@ extension Shard {
             guard case .principal(let principal) = admitToken(assembler, bytes) else {
                 return respond(
                     token, ordinal, context,
-                    Problem(.unauthenticated, "This route needs a token with the role ops from here."))
+                    Problem(
+                        .unauthenticated, "This route needs a token with the role ops from here."))
             }
             guard principal.may(.opsRead) else {
                 return respond(
-                    token, ordinal, context, Problem(.forbidden, "The credential's roles do not allow this."))
+                    token, ordinal, context,
+                    Problem(.forbidden, "The credential's roles do not allow this."))
             }
         }
         let body = scratch
@@ -94,8 +103,11 @@ extension Shard {
         if context.route == .metrics {
             let isOpen = assembler.head.value(.accept).map { accepts(bytes.part($0)) } ?? false
             publishHeldConversations()
-            MetricsExposition(service: service, uptimeSeconds: uptimeSeconds).write(into: body, isOpenMetrics: isOpen)
-            respond(token, ordinal, context, 200, isOpen ? MediaType.openMetrics : MediaType.metrics, body)
+            MetricsExposition(service: service, uptimeSeconds: uptimeSeconds).write(
+                into: body, isOpenMetrics: isOpen)
+            respond(
+                token, ordinal, context, 200, isOpen ? MediaType.openMetrics : MediaType.metrics,
+                body)
         } else {
             let isUp = service.storeMetrics.isWritable.current == 1
             writeDetails(into: body, isUp: isUp)
@@ -106,7 +118,9 @@ extension Shard {
     private func accepts(_ value: RawSpan) -> Bool {
         var scanner = HTTPListScanner(ByteRange(0, value.byteCount))
         while let item = try? scanner.next(value) {
-            if value.part(item.name).equalsIgnoringCase("application/openmetrics-text") { return true }
+            if value.part(item.name).equalsIgnoringCase("application/openmetrics-text") {
+                return true
+            }
         }
         return value.hasPrefix("application/openmetrics-text")
     }
@@ -140,7 +154,9 @@ extension Shard {
         body.append(string: ServiceState.version)
         body.append("\",\"serviceId\":\"chat-service\",\"uptime_seconds\":")
         body.append(decimal: uptimeSeconds)
-        body.append(",\"checks\":{\"sqlite:responseTime\":[{\"componentType\":\"datastore\",\"observedValue\":")
+        body.append(
+            ",\"checks\":{\"sqlite:responseTime\":[{\"componentType\":\"datastore\",\"observedValue\":"
+        )
         let commit = service.storeMetrics.commitMicroseconds
         let commits = commit.counts.reduce(0, +)
         body.append(string: Self.milliseconds(commits == 0 ? 0 : commit.sum / commits))
@@ -153,7 +169,8 @@ extension Shard {
             body.append("{\"componentId\":\"")
             body.append(decimal: place)
             body.append("\",\"componentType\":\"system\",\"observedValue\":")
-            body.append(string: Self.milliseconds(counts == 0 ? 0 : shard.lagMicroseconds.sum / counts))
+            body.append(
+                string: Self.milliseconds(counts == 0 ? 0 : shard.lagMicroseconds.sum / counts))
             body.append(",\"observedUnit\":\"ms\",\"status\":\"pass\"}")
         }
         body.append("]}}")
@@ -172,8 +189,12 @@ extension Shard {
         body.append(string: BuildInformation.commit)
         body.append("\",\"built_at\":\"")
         body.append(string: BuildInformation.builtAt)
-        body.append("\",\"api_versions\":[\"v2\"],\"features\":[\"guest\",\"websocket\",\"permessage-deflate\",")
-        body.append("\"idempotency\",\"streaming\",\"builtin-engine\",\"sqlite\"],\"limits\":{\"message_bytes\":")
+        body.append(
+            "\",\"api_versions\":[\"v2\"],\"features\":[\"guest\",\"websocket\",\"permessage-deflate\","
+        )
+        body.append(
+            "\"idempotency\",\"streaming\",\"builtin-engine\",\"sqlite\"],\"limits\":{\"message_bytes\":"
+        )
         body.append(decimal: configuration.messageBytesMax)
         body.append(",\"text_characters\":")
         body.append(decimal: Limits.textCharactersMax)

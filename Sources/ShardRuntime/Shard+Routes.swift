@@ -19,26 +19,34 @@ enum Admission {
 
 extension Shard {
     /// False when the request must be read again later.
-    func handle(_ token: Token, _ assembler: RequestAssembler, _ bytes: RawSpan, _ body: RequestBody) -> Bool {
+    func handle(
+        _ token: Token, _ assembler: RequestAssembler, _ bytes: RawSpan, _ body: RequestBody
+    ) -> Bool {
         let path = bytes.part(assembler.head.path)
         var match = Router.match(path)
         if match.route.isBench, !configuration.benchRoutes { match = .none }
         var context = context(assembler, bytes, match.route)
-        if let origin = assembler.head.value(.origin) { context.allowedOrigin = allowedOrigin(bytes.part(origin)) }
+        if let origin = assembler.head.value(.origin) {
+            context.allowedOrigin = allowedOrigin(bytes.part(origin))
+        }
         let route = match.route
-        if route == .unknown || route == .conversation { context.instance = ByteBlock(copying: path) }
+        if route == .unknown || route == .conversation {
+            context.instance = ByteBlock(copying: path)
+        }
         if assembler.head.method == .options {
             respondToOptions(token, context, isKnown: route != .unknown || path.equals("*"))
             return true
         }
         guard route != .unknown else {
-            respond(token, takeOrdinal(token), context, Problem(.notFound, "There is no such route."))
+            respond(
+                token, takeOrdinal(token), context, Problem(.notFound, "There is no such route."))
             return true
         }
         guard route.accepts(assembler.head.method) else {
             respond(
                 token, takeOrdinal(token), context,
-                Problem(.methodNotAllowed, "This route does not take \(assembler.head.method.name)."))
+                Problem(
+                    .methodNotAllowed, "This route does not take \(assembler.head.method.name)."))
             return true
         }
         switch route {
@@ -46,7 +54,8 @@ extension Shard {
             return handleAPI(token, assembler, bytes, body, match, context)
         case .guest: handleGuest(token, assembler, bytes, body, context)
         case .socket: return handleUpgrade(token, assembler, bytes, context)
-        case .benchSink: respondSink(token, takeOrdinal(token), context, UInt64(body.count(assembler)))
+        case .benchSink:
+            respondSink(token, takeOrdinal(token), context, UInt64(body.count(assembler)))
         case .benchEcho: upgrade(token, assembler, bytes, context, .echo, nil)
         case .benchBroadcast: upgrade(token, assembler, bytes, context, .broadcast, nil)
         default: handleOperations(token, assembler, bytes, context)
@@ -68,7 +77,8 @@ extension Shard {
 
     private func respondToOptions(_ token: Token, _ context: RequestContext, isKnown: Bool) {
         guard isKnown else {
-            return respond(token, takeOrdinal(token), context, Problem(.notFound, "There is no such route."))
+            return respond(
+                token, takeOrdinal(token), context, Problem(.notFound, "There is no such route."))
         }
         var head = head(context, 204, MediaType.text)
         head.allow = context.route == .unknown ? "GET, HEAD, POST, OPTIONS" : context.route.allows
@@ -85,7 +95,8 @@ extension Shard {
             }
             do throws(CredentialFault) {
                 let credential = value.extracting(7..<value.byteCount).trimmed()
-                return .principal(try verifier.verify(credential, nowSeconds: clock.milliseconds / 1000))
+                return .principal(
+                    try verifier.verify(credential, nowSeconds: clock.milliseconds / 1000))
             } catch {
                 return .refused(Problem(.unauthenticated, error.detail))
             }
@@ -114,28 +125,33 @@ extension Shard {
         let tenant = service.directory[principal.tenant]
         let now = clock.nanoseconds
         let byTenant = service.limiter.admit(
-            tenant: tenant.index, RateLimit(perMinute: tenant.ratePerMinute, burst: tenant.burst), now: now)
+            tenant: tenant.index, RateLimit(perMinute: tenant.ratePerMinute, burst: tenant.burst),
+            now: now)
         let user = principal.subject
         let byUser = service.limiter.admit(
             user.bytes, scope: UInt64(tenant.index.value),
             RateLimit(perMinute: tenant.userRatePerMinute, burst: tenant.userBurst), now: now)
         let headers = RateHeaders(
-            tenantQuota: tenant.ratePerMinute, tenantRemaining: byTenant.remaining, tenantReset: byTenant.resetSeconds,
-            userQuota: tenant.userRatePerMinute, userRemaining: byUser.remaining, userReset: byUser.resetSeconds)
+            tenantQuota: tenant.ratePerMinute, tenantRemaining: byTenant.remaining,
+            tenantReset: byTenant.resetSeconds,
+            userQuota: tenant.userRatePerMinute, userRemaining: byUser.remaining,
+            userReset: byUser.resetSeconds)
         guard !byTenant.isAllowed || !byUser.isAllowed else { return (headers, nil) }
         metrics.countLimited(tenant.index, byTenant.isAllowed ? .user : .tenant)
         let wait = max(byTenant.retryAfterSeconds, byUser.retryAfterSeconds)
         let whose = byTenant.isAllowed ? "user" : "tenant"
         return (
             headers,
-            Problem(.rateLimited, "The \(whose) has sent too many requests.", retryAfterSeconds: wait)
+            Problem(
+                .rateLimited, "The \(whose) has sent too many requests.", retryAfterSeconds: wait)
         )
     }
 
     // MARK: /api/v2
 
     private func handleAPI(
-        _ token: Token, _ assembler: RequestAssembler, _ bytes: RawSpan, _ body: RequestBody, _ match: RouteMatch,
+        _ token: Token, _ assembler: RequestAssembler, _ bytes: RawSpan, _ body: RequestBody,
+        _ match: RouteMatch,
         _ context: RequestContext
     ) -> Bool {
         let principal: Principal
@@ -156,7 +172,8 @@ extension Shard {
             try checkTenant(assembler, bytes, principal)
             let origin = Origin(core: UInt8(index), isSocket: false, token: token, ordinal: ordinal)
             switch match.route {
-            case .message: try postMessage(token, assembler, bytes, body, principal, origin, context)
+            case .message:
+                try postMessage(token, assembler, bytes, body, principal, origin, context)
             case .conversations: try listConversations(assembler, bytes, principal, origin, context)
             default: try getConversation(assembler, bytes, match, principal, origin, context)
             }
@@ -183,7 +200,8 @@ extension Shard {
     }
 
     private func postMessage(
-        _ token: Token, _ assembler: RequestAssembler, _ bytes: RawSpan, _ body: RequestBody, _ principal: Principal,
+        _ token: Token, _ assembler: RequestAssembler, _ bytes: RawSpan, _ body: RequestBody,
+        _ principal: Principal,
         _ origin: Origin, _ context: RequestContext
     ) throws(Problem) {
         try require(principal, .messageSend)
@@ -197,16 +215,20 @@ extension Shard {
         guard isJSON else { throw Problem(.malformedJSON, "The body is not valid JSON in UTF-8.") }
         var key: ByteBlock?
         if let range = assembler.head.value(.idempotencyKey) {
-            guard MessageRequestReader.isName(bytes.part(range), Limits.clientMessageIDBytesMax) else {
+            guard MessageRequestReader.isName(bytes.part(range), Limits.clientMessageIDBytesMax)
+            else {
                 throw .invalid(
-                    "", "format", "Idempotency-Key must have 1 to \(Limits.clientMessageIDBytesMax) bytes.")
+                    "", "format",
+                    "Idempotency-Key must have 1 to \(Limits.clientMessageIDBytesMax) bytes.")
             }
             key = ByteBlock(copying: bytes.part(range))
         }
         let submission = try messageReader.read(
             MessageRequestReader.Context(
-                origin: origin, frameID: nil, principal: principal, tenant: service.directory[principal.tenant],
-                key: key, waitsForReply: !prefersAsync(assembler, bytes), nowNanoseconds: clock.nanoseconds))
+                origin: origin, frameID: nil, principal: principal,
+                tenant: service.directory[principal.tenant],
+                key: key, waitsForReply: !prefersAsync(assembler, bytes),
+                nowNanoseconds: clock.nanoseconds))
         metrics.messagesIn.add()
         expect(token, origin.ordinal, context)
         ask(.submit(submission), shardKey: submission.shardKey)
@@ -221,7 +243,9 @@ extension Shard {
         guard type.equalsIgnoringCase("application/json"), Self.isUTF8(value) else {
             throw Problem(.unsupportedMediaType, "Send Content-Type: application/json, in UTF-8.")
         }
-        if let coding = assembler.head.value(.contentEncoding), !bytes.part(coding).equalsIgnoringCase("identity") {
+        if let coding = assembler.head.value(.contentEncoding),
+            !bytes.part(coding).equalsIgnoringCase("identity")
+        {
             throw Problem(.unsupportedMediaType, "Content-Encoding is not supported.")
         }
     }
@@ -233,9 +257,12 @@ extension Shard {
             let end = type.firstOffset(of: 0x3B, from: offset + 1)
             let parameter = type.extracting(offset + 1..<end).trimmed()
             let equals = parameter.firstOffset(of: 0x3D)
-            if parameter.extracting(0..<equals).equalsIgnoringCase("charset"), equals < parameter.byteCount {
+            if parameter.extracting(0..<equals).equalsIgnoringCase("charset"),
+                equals < parameter.byteCount
+            {
                 let charset = parameter.extracting(equals + 1..<parameter.byteCount)
-                guard charset.equalsIgnoringCase("utf-8") || charset.equalsIgnoringCase("\"utf-8\"") else { return false }
+                guard charset.equalsIgnoringCase("utf-8") || charset.equalsIgnoringCase("\"utf-8\"")
+                else { return false }
             }
             offset = end
         }
@@ -254,7 +281,9 @@ extension Shard {
     /// The whole tenant for those who may act for any user; otherwise the principal's own.
     private func scope(_ principal: Principal, userID: ByteBlock?) throws(Problem) -> Scope {
         let name = service.directory[principal.tenant].name
-        if principal.may(.anyUser) { return Scope(tenant: principal.tenant, tenantName: name, userID: userID) }
+        if principal.may(.anyUser) {
+            return Scope(tenant: principal.tenant, tenantName: name, userID: userID)
+        }
         if let userID, !userID.equals(principal.subject) {
             throw Problem(.forbidden, "This token may only list its own conversations.")
         }
@@ -273,7 +302,8 @@ extension Shard {
     }
 
     private func getConversation(
-        _ assembler: RequestAssembler, _ bytes: RawSpan, _ match: RouteMatch, _ principal: Principal,
+        _ assembler: RequestAssembler, _ bytes: RawSpan, _ match: RouteMatch,
+        _ principal: Principal,
         _ origin: Origin, _ context: RequestContext
     ) throws(Problem) {
         try require(principal, .conversationRead)

@@ -17,7 +17,8 @@ extension Shard {
     func handleUpgrade(
         _ token: Token, _ assembler: RequestAssembler, _ bytes: RawSpan, _ context: RequestContext
     ) -> Bool {
-        let hasCredential = assembler.head.value(.authorization) != nil || assembler.head.value(.xAPIKey) != nil
+        let hasCredential =
+            assembler.head.value(.authorization) != nil || assembler.head.value(.xAPIKey) != nil
         guard hasCredential else {
             upgrade(token, assembler, bytes, context, .chat, nil)
             return true
@@ -44,10 +45,13 @@ extension Shard {
             problem.write(into: scratch, instance: path, requestID: id.bytes)
             return respond(token, ordinal, context, head, scratch.block())
         }
-        guard ordinal == connections[token.slot].sendOrdinal, let key = assembler.head.value(.secWebSocketKey) else {
+        guard ordinal == connections[token.slot].sendOrdinal,
+            let key = assembler.head.value(.secWebSocketKey)
+        else {
             return respond(
                 token, ordinal, context,
-                Problem(.badRequest, "An upgrade must wait for the answers to the requests before it."))
+                Problem(
+                    .badRequest, "An upgrade must wait for the answers to the requests before it."))
         }
         connections[token.slot].sendOrdinal &+= 1
         var deflate: DeflateParameters?
@@ -57,10 +61,12 @@ extension Shard {
                 offer: bytes.part(offer), policy: DeflatePolicy(serverNoContextTakeover: true))
         }
         writeSwitch(assembler, bytes, bytes.part(key), deflate, context)
-        metrics.requests.add(route: context.route.rawValue, method: context.method.rawValue, status: 101)
+        metrics.requests.add(
+            route: context.route.rawValue, method: context.method.rawValue, status: 101)
         let limit = kind == .chat ? configuration.messageBytesMax : Limits.echoMessageBytesMax
         let session = SocketSession(
-            kind: kind, messageBytesMax: limit, deflate: deflate, requestID: context.requestID.block())
+            kind: kind, messageBytesMax: limit, deflate: deflate,
+            requestID: context.requestID.block())
         connections[token.slot].session = session
         connections[token.slot].phase = .socket
         connections[token.slot].exchange = nil
@@ -68,32 +74,39 @@ extension Shard {
         sendOut(token)
         if kind == .broadcast { sockets.addBroadcast(token) }
         setDeadline(
-            token, kind == .chat ? Limits.authenticationTimeoutMilliseconds : Limits.heartbeatMilliseconds)
+            token,
+            kind == .chat ? Limits.authenticationTimeoutMilliseconds : Limits.heartbeatMilliseconds)
         if let principal { connect(token, session, principal, deviceID: nil) }
     }
 
     private func upgradeFault(_ assembler: RequestAssembler, _ bytes: RawSpan) -> Problem? {
         guard assembler.head.upgradeToWebSocket else {
-            return Problem(.badRequest, "This route speaks WebSocket: send an upgrade.", statusOverride: 426)
+            return Problem(
+                .badRequest, "This route speaks WebSocket: send an upgrade.", statusOverride: 426)
         }
-        guard let version = assembler.head.value(.secWebSocketVersion), bytes.part(version).equals("13") else {
+        guard let version = assembler.head.value(.secWebSocketVersion),
+            bytes.part(version).equals("13")
+        else {
             return Problem(.badRequest, "Sec-WebSocket-Version must be 13.", statusOverride: 426)
         }
-        guard let key = assembler.head.value(.secWebSocketKey), isValidWebSocketKey(bytes.part(key)) else {
+        guard let key = assembler.head.value(.secWebSocketKey), isValidWebSocketKey(bytes.part(key))
+        else {
             return Problem(.badRequest, "Sec-WebSocket-Key must be the base64 of 16 bytes.")
         }
         return nil
     }
 
     private func writeSwitch(
-        _ assembler: RequestAssembler, _ bytes: RawSpan, _ key: RawSpan, _ deflate: DeflateParameters?,
+        _ assembler: RequestAssembler, _ bytes: RawSpan, _ key: RawSpan,
+        _ deflate: DeflateParameters?,
         _ context: RequestContext
     ) {
         let scratch = scratch
         scratch.removeAll()
         scratch.append(key)
         scratch.append(webSocketAcceptGUID)
-        out.append("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
+        out.append(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
         out.append("Sec-WebSocket-Accept: ")
         Digests.base64SHA1(scratch.bytes, into: out)
         out.append("\r\nX-Request-ID: ")
@@ -122,7 +135,9 @@ extension Shard {
         }
         var offset = start
         while offset < bytes.byteCount, connections[token.slot].phase == .socket {
-            if session.state == .closing { return closingBytes(token, session, &bytes, from: offset) }
+            if session.state == .closing {
+                return closingBytes(token, session, &bytes, from: offset)
+            }
             if !hasRoom(token) || isCongested || session.state == .connecting {
                 hold(token, .work)
                 return offset
@@ -138,14 +153,18 @@ extension Shard {
                 return bytes.byteCount
             }
         }
-        if connections[token.slot].phase == .socket, session.state != .anonymous, session.state != .closing {
+        if connections[token.slot].phase == .socket, session.state != .anonymous,
+            session.state != .closing
+        {
             session.awaitsPong = false
             setDeadline(token, Limits.heartbeatMilliseconds)
         }
         return offset
     }
 
-    private func take(_ event: WebSocketEvent, _ token: Token, _ session: SocketSession, _ bytes: RawSpan) {
+    private func take(
+        _ event: WebSocketEvent, _ token: Token, _ session: SocketSession, _ bytes: RawSpan
+    ) {
         switch event {
         case .message(let isText, .inPlace(let range)):
             message(token, session, bytes.part(range), isText: isText)
@@ -161,7 +180,8 @@ extension Shard {
         }
     }
 
-    private func message(_ token: Token, _ session: SocketSession, _ payload: RawSpan, isText: Bool) {
+    private func message(_ token: Token, _ session: SocketSession, _ payload: RawSpan, isText: Bool)
+    {
         switch session.kind {
         case .chat:
             guard isText else {
@@ -173,7 +193,9 @@ extension Shard {
             sendOut(token)
         case .broadcast:
             frame.removeAll()
-            if isText { WebSocketEncoder.text(payload, into: frame) } else {
+            if isText {
+                WebSocketEncoder.text(payload, into: frame)
+            } else {
                 WebSocketEncoder.binary(payload, into: frame)
             }
             let block = frame.block()
@@ -185,7 +207,9 @@ extension Shard {
     /// One encoding for all sockets of this core; the bytes are shared.
     func broadcastLocally(_ block: ByteBlock) {
         for token in sockets.broadcast {
-            guard let session = connections[token.slot].session, session.state == .open else { continue }
+            guard let session = connections[token.slot].session, session.state == .open else {
+                continue
+            }
             send(block, token, session)
         }
     }
@@ -194,7 +218,8 @@ extension Shard {
 
     /// Writes a frame, compressed when that was agreed and pays.
     func write(
-        _ opcode: WebSocketOpcode, _ payload: RawSpan, deflate: DeflateParameters?, into writer: ByteWriter
+        _ opcode: WebSocketOpcode, _ payload: RawSpan, deflate: DeflateParameters?,
+        into writer: ByteWriter
     ) {
         guard let deflate, payload.byteCount > Self.deflateBytesMin else {
             WebSocketEncoder.header(opcode, payloadBytes: payload.byteCount, into: writer)
@@ -247,7 +272,9 @@ extension Shard {
         sendOut(token)
         // A peer that reads slowly has this long to see why.
         setDeadline(token, Limits.closeTimeoutMilliseconds * 3)
-        if code == 1002 || code == 1007 || code == 1009 { connections[token.slot].closesAfterSend = true }
+        if code == 1002 || code == 1007 || code == 1009 {
+            connections[token.slot].closesAfterSend = true
+        }
     }
 
     private func peerCloses(_ token: Token, _ session: SocketSession, _ code: UInt16?) {
@@ -267,8 +294,11 @@ extension Shard {
         _ token: Token, _ session: SocketSession, _ bytes: inout MutableRawSpan, from start: Int
     ) -> Int {
         var offset = start
-        while offset < bytes.byteCount, connections.contains(token), connections[token.slot].phase == .socket {
-            guard let step = try? session.inbound.next(&bytes, from: offset, assembling: assemblies) else {
+        while offset < bytes.byteCount, connections.contains(token),
+            connections[token.slot].phase == .socket
+        {
+            guard let step = try? session.inbound.next(&bytes, from: offset, assembling: assemblies)
+            else {
                 linger(token)
                 return bytes.byteCount
             }
@@ -286,10 +316,14 @@ extension Shard {
 
     /// The socket takes part in nothing any more.
     func forget(_ token: Token, _ session: SocketSession) {
-        guard session.state != .closing || session.kind == .broadcast || session.user != nil else { return }
+        guard session.state != .closing || session.kind == .broadcast || session.user != nil else {
+            return
+        }
         if session.kind == .broadcast { sockets.removeBroadcast(token) }
         for (id, subscription) in session.subscriptions where subscription.isFollower {
-            if sockets.unfollow(id, token) { ask(.forget(core: UInt8(index), id), shardKey: id.shardKey) }
+            if sockets.unfollow(id, token) {
+                ask(.forget(core: UInt8(index), id), shardKey: id.shardKey)
+            }
         }
         session.subscriptions.removeAll()
         if let user = session.user, sockets.remove(token, of: user) {

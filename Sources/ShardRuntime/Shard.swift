@@ -1,9 +1,9 @@
-// One core, composed: the only place that knows every room. It owns its connections, its part of the
-// conversations, and its ends of the rings to the other cores and to the store.
+// One core, composed: the only place that knows every room. It owns its connections, its part of
+// the conversations, and its ends of the rings to the other cores and to the store.
 //
-// A turn (Reactor/EventLoop.swift calls): `run` the completions, then `finishTurn`: drain rings, fire
-// timers, resume what was held back, flush rings, flush corked writes. Nothing else runs in between, so
-// state changes only where one of these calls leads.
+// A turn (Reactor/EventLoop.swift calls): `run` the completions, then `finishTurn`: drain rings,
+// fire timers, resume what was held back, flush rings, flush corked writes. Nothing else runs in
+// between, so state changes only where one of these calls leads.
 
 import API
 import Bytes
@@ -91,7 +91,10 @@ final class Shard: LoopDelegate {
     private var didReportDrained = false
     private(set) var isRunning = true
 
-    init(_ parts: ShardParts, service: ServiceState, clock: LoopClock, operations: OperationQueue, buffers: ReceivePool) {
+    init(
+        _ parts: ShardParts, service: ServiceState, clock: LoopClock, operations: OperationQueue,
+        buffers: ReceivePool
+    ) {
         index = parts.index
         self.service = service
         configuration = service.configuration
@@ -113,9 +116,11 @@ final class Shard: LoopDelegate {
         isDebugging = service.logger.logLevel <= .debug
         verifier = TokenVerifier(settings: service.tokenSettings, directory: service.directory)
         apiKeys = APIKeyCache(
-            directory: service.directory, timeToLiveSeconds: configuration.configCacheTimeToLiveSeconds)
+            directory: service.directory,
+            timeToLiveSeconds: configuration.configCacheTimeToLiveSeconds)
         issuer = TokenIssuer(settings: service.tokenSettings)
-        parser = JSONParser(documentBytesMax: configuration.messageBytesMax + 1024, depthMax: Limits.jsonDepthMax)
+        parser = JSONParser(
+            documentBytesMax: configuration.messageBytesMax + 1024, depthMax: Limits.jsonDepthMax)
         messageReader = MessageRequestReader(parser: parser)
         operations.add(.poll, descriptor: bell.descriptor, token: Self.bellToken)
         listen()
@@ -162,7 +167,9 @@ final class Shard: LoopDelegate {
         return false
     }
 
-    func nanosecondsUntilNextTimer() -> UInt64? { timers.nanosecondsUntilNext(now: clock.nanoseconds) }
+    func nanosecondsUntilNextTimer() -> UInt64? {
+        timers.nanosecondsUntilNext(now: clock.nanoseconds)
+    }
 
     private func drainRings() {
         store.drain(limit: Self.ringMessagesPerTurnMax) { receive($0) }
@@ -172,7 +179,8 @@ final class Shard: LoopDelegate {
     private func receive(_ event: StoreEvent) {
         switch event {
         case .committed(let result):
-            metrics.commitMicroseconds.record((clock.nanoseconds &- result.unit.submittedNanoseconds) / 1000)
+            metrics.commitMicroseconds.record(
+                (clock.nanoseconds &- result.unit.submittedNanoseconds) / 1000)
             if case .committed = result.outcome { count(result.unit) }
             owner.didCommit(result)
             runActions()
@@ -198,7 +206,8 @@ final class Shard: LoopDelegate {
 
     private func count(_ unit: CommitUnit) {
         for entry in unit.entries where entry.kind == .message {
-            metrics.countMessage(unit.conversation.tenant, unit.conversation.channel, isInbound: entry.isInbound)
+            metrics.countMessage(
+                unit.conversation.tenant, unit.conversation.channel, isInbound: entry.isInbound)
         }
     }
 
@@ -226,7 +235,9 @@ final class Shard: LoopDelegate {
             case .commit(let unit): store.commit(unit)
             case .read(let read): store.read(.owner(read))
             case .answer(let answer):
-                if Int(answer.origin.core) == index { deliver(answer) } else {
+                if Int(answer.origin.core) == index {
+                    deliver(answer)
+                } else {
                     ports[Int(answer.origin.core)]?.send(.answer(answer))
                 }
             case .deliver(let delivery, let cores):
@@ -234,7 +245,11 @@ final class Shard: LoopDelegate {
                 while rest != 0 {
                     let core = rest.trailingZeroBitCount
                     rest &= rest - 1
-                    if core == index { deliver(delivery) } else { ports[core]?.send(.deliver(delivery)) }
+                    if core == index {
+                        deliver(delivery)
+                    } else {
+                        ports[core]?.send(.deliver(delivery))
+                    }
                 }
             }
         }
@@ -327,7 +342,9 @@ final class Shard: LoopDelegate {
     private func goOnClosing() {
         if !didCloseListener {
             didCloseListener = true
-            if listener >= 0 { operations.add(.close, descriptor: listener, token: Self.listenerToken) }
+            if listener >= 0 {
+                operations.add(.close, descriptor: listener, token: Self.listenerToken)
+            }
             listener = -1
             sendEverybodyAway()
         }

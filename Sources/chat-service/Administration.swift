@@ -1,3 +1,5 @@
+// The commands that look and administer: check-config, token, apikey.
+
 import ArgumentParser
 import CLinux
 import ChatModel
@@ -8,7 +10,8 @@ import Stores
 struct CheckConfig: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check-config",
-        abstract: "Validates the environment and prints the effective configuration, secrets redacted.")
+        abstract:
+            "Validates the environment and prints the effective configuration, secrets redacted.")
 
     func run() throws {
         for (name, value) in try loadConfiguration().effective { print("\(name)=\(value)") }
@@ -24,7 +27,9 @@ struct TokenCommand: ParsableCommand {
             abstract: "Prints a token, signed with this environment's key.")
 
         @Option(help: "The tenant's name.") var tenant: String
-        @Option(name: [.long, .customLong("sub"), .customLong("subject")], help: "The user it stands for.")
+        @Option(
+            name: [.long, .customLong("sub"), .customLong("subject")],
+            help: "The user it stands for.")
         var user: String
         @Option(name: [.long, .customLong("roles")], help: "A role; may be given several times.")
         var role: [String] = ["end_user"]
@@ -42,7 +47,8 @@ struct TokenCommand: ParsableCommand {
                 guard directory.find(named: tenant) != nil else { throw unknownTenant(tenant) }
                 let now = cl_realtime_milliseconds() / 1000
                 let token = TokenIssuer(settings: try data.tokenSettings(settings)).issue(
-                    tenant: tenant, subject: user, roles: roles, issuedAtSeconds: now, expiresAtSeconds: now + ttl)
+                    tenant: tenant, subject: user, roles: roles, issuedAtSeconds: now,
+                    expiresAtSeconds: now + ttl)
                 print(json ? "{\"token\":\"\(token)\",\"expires_in\":\(ttl)}" : token)
             }
         }
@@ -51,7 +57,8 @@ struct TokenCommand: ParsableCommand {
 
 struct APIKeyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "apikey", abstract: "API keys.", subcommands: [Create.self, List.self, Revoke.self])
+        commandName: "apikey", abstract: "API keys.",
+        subcommands: [Create.self, List.self, Revoke.self])
 
     struct Create: ParsableCommand {
         static let configuration = CommandConfiguration(
@@ -70,16 +77,23 @@ struct APIKeyCommand: ParsableCommand {
                 let (directory, _) = try data.loadTenants(settings)
                 guard directory.find(named: tenant) != nil else { throw unknownTenant(tenant) }
                 let made = APIKey.make(
-                    tenant: tenant, name: name, roles: roles, nowMilliseconds: cl_realtime_milliseconds())
-                try withDirectoryStore(data) { store throws(SQLiteError) in try store.add(made.record) }
+                    tenant: tenant, name: name, roles: roles,
+                    nowMilliseconds: cl_realtime_milliseconds())
+                try withDirectoryStore(data) { store throws(SQLiteError) in
+                    try store.add(made.record)
+                }
                 let id = hexadecimal(made.record.id)
-                print(json ? "{\"id\":\"\(id)\",\"secret\":\"\(made.text)\"}" : "id \(id)\n\(made.text)")
+                print(
+                    json
+                        ? "{\"id\":\"\(id)\",\"secret\":\"\(made.text)\"}"
+                        : "id \(id)\n\(made.text)")
             }
         }
     }
 
     struct List: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Lists the keys, without their secrets.")
+        static let configuration = CommandConfiguration(
+            abstract: "Lists the keys, without their secrets.")
 
         @Flag(help: "Print JSON.") var json = false
 
@@ -87,14 +101,17 @@ struct APIKeyCommand: ParsableCommand {
             let settings = try loadConfiguration()
             try withDataDirectory(settings) { data throws(StartupFailure) in
                 var keys: [APIKeyRecord] = []
-                try withDirectoryStore(data) { store throws(SQLiteError) in keys = try store.apiKeys() }
+                try withDirectoryStore(data) { store throws(SQLiteError) in
+                    keys = try store.apiKeys()
+                }
                 for key in keys {
                     let roles = key.roles.map(\.rawValue).joined(separator: ",")
                     let state = key.isRevoked ? "revoked" : "active"
                     print(
                         json
                             ? "{\"id\":\"\(hexadecimal(key.id))\",\"tenant\":\"\(key.tenant)\",\"roles\":\"\(roles)\",\"state\":\"\(state)\"}"
-                            : "\(hexadecimal(key.id))  \(key.tenant)  \(key.name)  \(roles)  \(state)")
+                            : "\(hexadecimal(key.id))  \(key.tenant)  \(key.name)  \(roles)  \(state)"
+                    )
                 }
             }
         }
@@ -135,7 +152,9 @@ func parseRoles(_ names: [String]) throws -> [Role] {
     }
 }
 
-func unknownTenant(_ name: String) -> StartupFailure { StartupFailure(64, "There is no tenant \(name).") }
+func unknownTenant(_ name: String) -> StartupFailure {
+    StartupFailure(64, "There is no tenant \(name).")
+}
 
 func hexadecimal(_ value: UInt64) -> String {
     let digits = String(value, radix: 16)
@@ -159,6 +178,7 @@ func withDirectoryStore(
         try body(try DirectoryStore(path: data.directory))
     } catch {
         throw StartupFailure(
-            StartupFailure.unavailable, "The tenant directory cannot be opened: \(error.description)")
+            StartupFailure.unavailable,
+            "The tenant directory cannot be opened: \(error.description)")
     }
 }

@@ -1,3 +1,5 @@
+// The command that runs the service, and what all commands share: settings, output, exit codes.
+
 import ArgumentParser
 import CLinux
 import Glibc
@@ -20,7 +22,9 @@ struct Serve: ParsableCommand {
             throw fail(error)
         }
         say(service.readyLine())
-        if service.isFirstStart, settings.environment == .development { sayHello(service, settings) }
+        if service.isFirstStart, settings.environment == .development {
+            sayHello(service, settings)
+        }
         logger.info("serving", metadata: ["port": "\(service.port)"])
         waitForEnd(logger)
         logger.info("draining")
@@ -30,12 +34,15 @@ struct Serve: ParsableCommand {
     }
 
     private func waitForEnd(_ logger: Logger) {
-        while cl_wait_signal() == SIGHUP { logger.info("SIGHUP: this version has nothing to reload") }
+        while cl_wait_signal() == SIGHUP {
+            logger.info("SIGHUP: this version has nothing to reload")
+        }
     }
 
     /// The first start ends with something to paste.
     private func sayHello(_ service: Service, _ settings: Configuration) {
-        let token = service.issueToken(tenant: "demo", subject: "alice", roles: [.endUser], seconds: 86_400)
+        let token = service.issueToken(
+            tenant: "demo", subject: "alice", roles: [.endUser], seconds: 86_400)
         let url = "http://127.0.0.1:\(service.port)"
         say(
             """
@@ -83,7 +90,8 @@ func loadConfiguration() throws -> Configuration {
 func environmentValues() -> [String: String] {
     var values: [String: String] = [:]
     var next = unsafe environ
-    // Safety: environ is a NULL-terminated array of C strings; this runs before any thread is started.
+    // Safety: environ is a NULL-terminated array of C strings; this runs before any thread is
+    // started.
     while let entry = unsafe next.pointee {
         let text = unsafe String(cString: entry)
         if let split = text.firstIndex(of: "=") {

@@ -16,7 +16,8 @@ func tenant(_ name: String = "acme", index: UInt16 = 3) -> Tenant {
 
 func principal(_ name: String = "ann", _ role: Role = .endUser) -> Principal {
     Principal(
-        tenant: TenantIndex(3), subject: ByteBlock(name), permissions: role.permissions, expiresAtSeconds: .max)
+        tenant: TenantIndex(3), subject: ByteBlock(name), permissions: role.permissions,
+        expiresAtSeconds: .max)
 }
 
 func origin(isSocket: Bool) -> Origin {
@@ -44,7 +45,8 @@ func readMessage(
     let block = ByteBlock(json)
     guard parser.parse(block.bytes) else { return .noJSON }
     let context = MessageRequestReader.Context(
-        origin: origin(isSocket: isSocket), frameID: frameID.map { ByteBlock($0) }, principal: principal,
+        origin: origin(isSocket: isSocket), frameID: frameID.map { ByteBlock($0) },
+        principal: principal,
         tenant: tenant, key: key.map { ByteBlock($0) }, waitsForReply: waits, nowNanoseconds: 77)
     do throws(Problem) {
         return .read(try MessageRequestReader(parser: parser).read(context))
@@ -56,7 +58,8 @@ func readMessage(
 let hello = #"{"type":"text","text":"Hello"}"#
 
 func message(
-    user: String? = #""ann""#, channel: String? = #""web""#, content: String? = hello, _ others: String = ""
+    user: String? = #""ann""#, channel: String? = #""web""#, content: String? = hello,
+    _ others: String = ""
 ) -> String {
     var members: [String] = []
     if let user { members.append("\"user_id\":" + user) }
@@ -68,4 +71,6 @@ func message(
 
 func readContent(_ json: String) -> Reading<Submission> { readMessage(message(content: json)) }
 
-func text(_ count: Int, _ letter: String = "x") -> String { String(repeating: letter, count: count) }
+func text(_ count: Int, _ letter: String = "x") -> String {
+    String(repeating: letter, count: count)
+}

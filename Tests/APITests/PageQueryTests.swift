@@ -11,7 +11,8 @@ private func read(_ query: String) -> Reading<PageQuery> {
     let block = ByteBlock("GET /x?" + query + " HTTP/1.1&limit=1")
     let scratch = ByteWriter(capacity: 16)
     do throws(Problem) {
-        return .read(try PageQuery(block.bytes, ByteRange(7, 7 + query.utf8.count), scratch: scratch))
+        return .read(
+            try PageQuery(block.bytes, ByteRange(7, 7 + query.utf8.count), scratch: scratch))
     } catch {
         return .refused(error)
     }
@@ -57,7 +58,9 @@ private func cursor(_ id: Identifier, _ order: PageOrder, _ direction: PageDirec
         ).value
         #expect(found?.limit == 200 && found?.order == .descending && found?.cursor?.text == "h0x")
         #expect(found?.afterSeq == 0 && found?.beforeSeq == UInt64(Int64.max))
-        #expect(found?.userID?.text == "a b cé" && found?.status == .snoozed && found?.channel == .slack)
+        #expect(
+            found?.userID?.text == "a b cé" && found?.status == .snoozed && found?.channel == .slack
+        )
         #expect(read("limit=1").value?.limit == 1)
         #expect(read("order=asc").value?.order == .ascending)
     }
@@ -66,20 +69,25 @@ private func cursor(_ id: Identifier, _ order: PageOrder, _ direction: PageDirec
         ("limit=0", "/limit range"), ("limit=201", "/limit range"), ("limit=-1", "/limit range"),
         ("limit=", "/limit range"), ("limit", "/limit range"), ("limit=1.0", "/limit range"),
         ("limit=%2B5", "/limit range"), ("limit=+5", "/limit range"), ("limit=5+", "/limit range"),
-        ("limit=0x10", "/limit range"), ("limit=1e2", "/limit range"), ("limit=five", "/limit range"),
+        ("limit=0x10", "/limit range"), ("limit=1e2", "/limit range"),
+        ("limit=five", "/limit range"),
         ("limit=18446744073709551617", "/limit range"), ("limit=%D9%A1", "/limit range"),
         ("order=", "/order format"), ("order=ASC", "/order format"), ("order=up", "/order format"),
         ("order=asc,desc", "/order format"), ("after_seq=-1", "/after_seq format"),
         ("after_seq=", "/after_seq format"), ("after_seq=x", "/after_seq format"),
-        ("after_seq=9223372036854775808", "/after_seq format"), ("before_seq=1.5", "/before_seq format"),
+        ("after_seq=9223372036854775808", "/after_seq format"),
+        ("before_seq=1.5", "/before_seq format"),
         ("before_seq=18446744073709551616", "/before_seq format"), ("user_id=", "/user_id format"),
         ("user_id=a%00b", "/user_id format"), ("user_id=%0A", "/user_id format"),
-        ("status=", "/status format"), ("status=Open", "/status format"), ("status=done", "/status format"),
-        ("channel=", "/channel format"), ("channel=fax", "/channel format"), ("channel=WEB", "/channel format"),
+        ("status=", "/status format"), ("status=Open", "/status format"),
+        ("status=done", "/status format"),
+        ("channel=", "/channel format"), ("channel=fax", "/channel format"),
+        ("channel=WEB", "/channel format"),
         ("user_id=%", " format"), ("user_id=%4", " format"), ("user_id=%zz", " format"),
         ("user_id=%FF", " format"), ("x=%C0%80", " format"),
     ])
-    func `A value that is not allowed is refused at its parameter`(_ query: String, _ fault: String) {
+    func `A value that is not allowed is refused at its parameter`(_ query: String, _ fault: String)
+    {
         let found = read(query)
         #expect(found.problem?.status == 422)
         #expect(found.faults == [fault])
@@ -90,7 +98,8 @@ private func cursor(_ id: Identifier, _ order: PageOrder, _ direction: PageDirec
         #expect(read("user_id=" + text(129)).faults == ["/user_id format"])
         #expect(
             read("limit=x&order=x&after_seq=x&status=x&channel=x").faults == [
-                "/limit range", "/order format", "/after_seq format", "/status format", "/channel format",
+                "/limit range", "/order format", "/after_seq format", "/status format",
+                "/channel format",
             ])
     }
 }
@@ -99,7 +108,8 @@ private func cursor(_ id: Identifier, _ order: PageOrder, _ direction: PageDirec
     @Test func `A history is oldest first and a list newest first`() {
         #expect(history("")?.order == .ascending && history("")?.direction == .forward)
         #expect(list("")?.order == .descending && list("")?.direction == .forward)
-        #expect(history("order=desc")?.order == .descending && list("order=asc")?.order == .ascending)
+        #expect(
+            history("order=desc")?.order == .descending && list("order=asc")?.order == .ascending)
         #expect(history("limit=7")?.limit == 7 && list("limit=8")?.limit == 8)
     }
 
@@ -107,7 +117,9 @@ private func cursor(_ id: Identifier, _ order: PageOrder, _ direction: PageDirec
         let page = history("after_seq=3&before_seq=9")
         #expect(page?.afterSeq == 3 && page?.beforeSeq == 9 && page?.conversation == id)
         let found = list("status=closed&channel=web")
-        #expect(found?.status == .closed && found?.channel == .web && found?.after == nil && found?.before == nil)
+        #expect(
+            found?.status == .closed && found?.channel == .web && found?.after == nil
+                && found?.before == nil)
     }
 
     @Test func `A cursor says order, direction and bound`() {
@@ -125,7 +137,8 @@ private func cursor(_ id: Identifier, _ order: PageOrder, _ direction: PageDirec
     }
 
     @Test(arguments: [
-        "", "x", "null", "h", "l0", "h0000000000000000", "h00000000000000007x", "h0ffffffffffffffff",
+        "", "x", "null", "h", "l0", "h0000000000000000", "h00000000000000007x",
+        "h0ffffffffffffffff",
         "h50000000000000007",
     ])
     func `A cursor that was made up is refused`(_ text: String) {

@@ -1,5 +1,5 @@
-import Testing
 import TestSupport
+import Testing
 
 @testable import Bytes
 
@@ -14,7 +14,9 @@ private func simplyEscaped(_ bytes: [UInt8]) -> [UInt8] {
             result += unsafe [0x5C, letter.asciiValue.unsafelyUnwrapped]
         } else if byte < 0x20 {
             let digits = String(byte, radix: 16)
-            result += Array("\\u".utf8) + Array(repeating: 0x30, count: 4 - digits.utf8.count) + Array(digits.utf8)
+            result +=
+                Array("\\u".utf8) + Array(repeating: 0x30, count: 4 - digits.utf8.count)
+                + Array(digits.utf8)
         } else {
             result.append(byte)
         }
@@ -37,13 +39,17 @@ private func json(_ bytes: [UInt8]) -> [UInt8] {
 @Suite struct ByteWriterTests {
     // MARK: Numbers
 
-    @Test("An unsigned number is written as Swift writes it", arguments: [
-        0, 1, 9, 10, 11, 99, 100, 101, 12_345, UInt64(UInt32.max), 1 << 63, .max - 1, .max,
-    ]) func unsignedDecimal(_ value: UInt64) {
+    @Test(
+        "An unsigned number is written as Swift writes it",
+        arguments: [
+            0, 1, 9, 10, 11, 99, 100, 101, 12_345, UInt64(UInt32.max), 1 << 63, .max - 1, .max,
+        ]) func unsignedDecimal(_ value: UInt64)
+    {
         #expect(written { $0.append(decimal: value) } == String(value))
     }
 
-    @Test("Each power of ten and its neighbours have the right number of digits") func powersOfTen() {
+    @Test("Each power of ten and its neighbours have the right number of digits") func powersOfTen()
+    {
         var power: UInt64 = 1
         for _ in 0..<20 {
             for value in [power - 1, power, power + 1] {
@@ -53,13 +59,17 @@ private func json(_ bytes: [UInt8]) -> [UInt8] {
         }
     }
 
-    @Test("A signed number is written with its sign, down to the smallest", arguments: [
-        0, -1, -9, -10, 10, .min, .min + 1, .max,
-    ]) func signedDecimal(_ value: Int) {
+    @Test(
+        "A signed number is written with its sign, down to the smallest",
+        arguments: [
+            0, -1, -9, -10, 10, .min, .min + 1, .max,
+        ]) func signedDecimal(_ value: Int)
+    {
         #expect(written { $0.append(decimal: value) } == String(value))
     }
 
-    @Test("A number of fixed width is padded with zeros and cut to its lowest digits") func fixedWidth() {
+    @Test("A number of fixed width is padded with zeros and cut to its lowest digits")
+    func fixedWidth() {
         #expect(written { $0.append(decimal: 7, digits: 3) } == "007")
         #expect(written { $0.append(decimal: 0, digits: 1) } == "0")
         #expect(written { $0.append(decimal: 123, digits: 3) } == "123")
@@ -94,7 +104,8 @@ private func json(_ bytes: [UInt8]) -> [UInt8] {
         #expect(written { $0.append(json: "") } == "\"\"")
     }
 
-    @Test("A byte to escape is found at every offset of strings around the vector's width",
+    @Test(
+        "A byte to escape is found at every offset of strings around the vector's width",
         arguments: [0x00, 0x0A, 0x1F, 0x22, 0x5C] as [UInt8])
     func escapeAtEveryOffset(_ byte: UInt8) {
         for count in 1...50 {
@@ -210,7 +221,9 @@ private func json(_ bytes: [UInt8]) -> [UInt8] {
         writer.reserve(10_000)
         #expect(writer.spareBytes >= 10_000)
         let capacity = writer.capacityBytes
-        writer.append(upTo: 10_000) { unsafe $0.append(repeating: 0x78, count: 10_000, as: UInt8.self) }
+        writer.append(upTo: 10_000) {
+            unsafe $0.append(repeating: 0x78, count: 10_000, as: UInt8.self)
+        }
         #expect(writer.capacityBytes == capacity)
         #expect(writer.string() == "abc" + String(repeating: "x", count: 10_000))
     }

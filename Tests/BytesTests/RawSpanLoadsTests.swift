@@ -1,5 +1,5 @@
-import Testing
 import TestSupport
+import Testing
 
 @testable import Bytes
 
@@ -10,9 +10,13 @@ import TestSupport
         let bytes = (0..<32).map { UInt8(truncatingIfNeeded: 0xF0 + $0 * 5) }
         let span = bytes.raw
         for offset in 0...24 {
-            let expected = bytes[offset..<offset + 8].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+            let expected = bytes[offset..<offset + 8].reversed().reduce(UInt64(0)) {
+                $0 << 8 | UInt64($1)
+            }
             let byte = span.byte(at: offset)
-            let (two, four, eight) = (span.load16(at: offset), span.load32(at: offset), span.load64(at: offset))
+            let (two, four, eight) = (
+                span.load16(at: offset), span.load32(at: offset), span.load64(at: offset)
+            )
             #expect(byte == bytes[offset])
             #expect(two == UInt16(truncatingIfNeeded: expected))
             #expect(four == UInt32(truncatingIfNeeded: expected))
@@ -21,11 +25,21 @@ import TestSupport
     }
 
     @Test("A load that would pass the end by one byte traps") func loadsTrap() async {
-        await #expect(processExitsWith: .failure) { _ = [UInt8](repeating: 0, count: 8).raw.byte(at: 8) }
-        await #expect(processExitsWith: .failure) { _ = [UInt8](repeating: 0, count: 8).raw.load16(at: 7) }
-        await #expect(processExitsWith: .failure) { _ = [UInt8](repeating: 0, count: 8).raw.load32(at: 5) }
-        await #expect(processExitsWith: .failure) { _ = [UInt8](repeating: 0, count: 8).raw.load64(at: 1) }
-        await #expect(processExitsWith: .failure) { _ = [UInt8](repeating: 0, count: 8).raw.byte(at: -1) }
+        await #expect(processExitsWith: .failure) {
+            _ = [UInt8](repeating: 0, count: 8).raw.byte(at: 8)
+        }
+        await #expect(processExitsWith: .failure) {
+            _ = [UInt8](repeating: 0, count: 8).raw.load16(at: 7)
+        }
+        await #expect(processExitsWith: .failure) {
+            _ = [UInt8](repeating: 0, count: 8).raw.load32(at: 5)
+        }
+        await #expect(processExitsWith: .failure) {
+            _ = [UInt8](repeating: 0, count: 8).raw.load64(at: 1)
+        }
+        await #expect(processExitsWith: .failure) {
+            _ = [UInt8](repeating: 0, count: 8).raw.byte(at: -1)
+        }
     }
 
     // MARK: Search
@@ -48,7 +62,8 @@ import TestSupport
         }
     }
 
-    @Test("Of several the first is found, and bytes outside the span are not seen") func firstOfSeveral() {
+    @Test("Of several the first is found, and bytes outside the span are not seen")
+    func firstOfSeveral() {
         let bytes = [UInt8](repeating: 0x2C, count: 64)
         for start in 0..<64 {
             let inside = bytes.raw.firstOffset(of: 0x2C, from: start)
@@ -68,7 +83,9 @@ import TestSupport
         }
     }
 
-    @Test("Every byte value is a control or is not, in the vector and in the tail", arguments: [8, 40])
+    @Test(
+        "Every byte value is a control or is not, in the vector and in the tail",
+        arguments: [8, 40])
     func controlValues(_ count: Int) {
         for value in UInt8.min...UInt8.max {
             var bytes = [UInt8](repeating: 0x61, count: count)
@@ -134,14 +151,18 @@ import TestSupport
     }
 
     @Test("Comparison with text minds case, length and every byte") func equalsText() {
-        func equals(_ bytes: String, _ text: StaticString) -> Bool { Array(bytes.utf8).raw.equals(text) }
+        func equals(_ bytes: String, _ text: StaticString) -> Bool {
+            Array(bytes.utf8).raw.equals(text)
+        }
         #expect(equals("", ""))
         #expect(equals("GET", "GET"))
         for other in ["get", "GE", "GETS", "GEX", "XET", ""] { #expect(!equals(other, "GET")) }
     }
 
     @Test("A prefix may be the whole, but not more") func hasPrefix() {
-        func has(_ bytes: String, _ text: StaticString) -> Bool { Array(bytes.utf8).raw.hasPrefix(text) }
+        func has(_ bytes: String, _ text: StaticString) -> Bool {
+            Array(bytes.utf8).raw.hasPrefix(text)
+        }
         #expect(has("HTTP/1.1", "HTTP/"))
         #expect(has("HTTP/", "HTTP/"))
         #expect(has("x", ""))
@@ -149,11 +170,14 @@ import TestSupport
     }
 
     @Test("Only letters are folded when case is ignored") func equalsIgnoringCase() {
-        func equals(_ bytes: [UInt8], _ text: StaticString) -> Bool { bytes.raw.equalsIgnoringCase(text) }
+        func equals(_ bytes: [UInt8], _ text: StaticString) -> Bool {
+            bytes.raw.equalsIgnoringCase(text)
+        }
         for value in UInt8.min...UInt8.max {
             let folded = (0x41...0x5A).contains(value) ? value + 0x20 : value
             #expect(RawSpan.lowercased(value) == folded)
-            #expect(equals([0x48, value], "hz") == (value == 0x5A || value == 0x7A), "byte \(value)")
+            #expect(
+                equals([0x48, value], "hz") == (value == 0x5A || value == 0x7A), "byte \(value)")
             #expect(equals([value], "[") == (value == 0x5B), "byte \(value)")
         }
         #expect(!equals(Array("upgrad".utf8), "upgrade"))
@@ -162,10 +186,14 @@ import TestSupport
 
     // MARK: Text
 
-    @Test("Only leading and trailing spaces and tabs are trimmed", arguments: [
-        ("", ""), (" ", ""), ("\t \t", ""), ("a", "a"), (" a", "a"), ("a ", "a"), ("\t a b\t ", "a b"),
-        ("\na\r", "\na\r"), ("a\tb", "a\tb"),
-    ]) func trimmed(_ text: String, _ expected: String) {
+    @Test(
+        "Only leading and trailing spaces and tabs are trimmed",
+        arguments: [
+            ("", ""), (" ", ""), ("\t \t", ""), ("a", "a"), (" a", "a"), ("a ", "a"),
+            ("\t a b\t ", "a b"),
+            ("\na\r", "\na\r"), ("a\tb", "a\tb"),
+        ]) func trimmed(_ text: String, _ expected: String)
+    {
         let trimmed = Array(text.utf8).raw.trimmed().string()
         #expect(trimmed == expected)
     }
@@ -184,9 +212,12 @@ import TestSupport
         #expect(decimal("000000000000000000001") == nil, "21 digits")
     }
 
-    @Test("What is not only digits is no decimal", arguments: [
-        "", "-1", "+1", " 1", "1 ", "1.0", "1e3", "0x1", "1/", "1:", "١", "a", "\0",
-    ]) func notDecimal(_ text: String) {
+    @Test(
+        "What is not only digits is no decimal",
+        arguments: [
+            "", "-1", "+1", " 1", "1 ", "1.0", "1e3", "0x1", "1/", "1:", "١", "a", "\0",
+        ]) func notDecimal(_ text: String)
+    {
         let value = Array(text.utf8).raw.decimal()
         #expect(value == nil)
     }
@@ -223,20 +254,24 @@ import TestSupport
     func xor() {
         var chance = Seeded.fromEnvironment(or: 2)
         let lengths = Array(0...70) + [127, 128, 129, 191, 192, 193, 1000]
-        for mask in [0, 0xFFFF_FFFF, 0x0102_0304, 0x8000_0001, UInt32(truncatingIfNeeded: chance.next())] {
+        for mask in [
+            0, 0xFFFF_FFFF, 0x0102_0304, 0x8000_0001, UInt32(truncatingIfNeeded: chance.next()),
+        ] {
             for start in 0..<17 {
                 for count in lengths {
                     let bytes = chance.bytes(start + count + 17)
                     var expected = bytes
                     for index in 0..<count {
-                        expected[start + index] ^= UInt8(truncatingIfNeeded: mask >> UInt32(8 * (index % 4)))
+                        expected[start + index] ^= UInt8(
+                            truncatingIfNeeded: mask >> UInt32(8 * (index % 4)))
                     }
                     var result = bytes
                     var span = result.mutableSpan
                     var raw = unsafe span.mutableBytes
                     raw.xor(start..<start + count, mask: mask)
                     guard result == expected else {
-                        Issue.record("seed \(chance.seed), mask \(mask), start \(start), \(count) bytes")
+                        Issue.record(
+                            "seed \(chance.seed), mask \(mask), start \(start), \(count) bytes")
                         return
                     }
                 }
@@ -261,8 +296,10 @@ import TestSupport
 
     @Test("A name is recognised in any case, at each length from 1 to 24") func anyCase() {
         let names: [StaticString] = [
-            "a", "te", "age", "host", "range", "expect", "upgrade", "location", "x-request", "connection",
-            "retry-after", "content-type", "authorization-9", "transfer-encoding", "sec-websocket-protocol",
+            "a", "te", "age", "host", "range", "expect", "upgrade", "location", "x-request",
+            "connection",
+            "retry-after", "content-type", "authorization-9", "transfer-encoding",
+            "sec-websocket-protocol",
             "sec-websocket-extensions",
         ]
         for name in names {

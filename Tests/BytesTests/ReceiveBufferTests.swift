@@ -1,5 +1,5 @@
-import Testing
 import TestSupport
+import Testing
 
 @testable import Bytes
 
@@ -18,7 +18,7 @@ private func contents(_ buffer: ReceiveBuffer) -> [UInt8] {
 
     @Test("Bytes that fit are kept without growth, one more grows it") func growsOnlyWhenFull() {
         let buffer = ReceiveBuffer(capacity: 8)
-        buffer.append(Array<UInt8>(0..<8).raw)
+        buffer.append([UInt8](0..<8).raw)
         #expect(buffer.capacityBytes == 8)
         buffer.append([8].raw)
         #expect(buffer.capacityBytes == 16)
@@ -27,9 +27,9 @@ private func contents(_ buffer: ReceiveBuffer) -> [UInt8] {
 
     @Test("Consumed room is used again before the buffer grows") func compacts() {
         let buffer = ReceiveBuffer(capacity: 8)
-        buffer.append(Array<UInt8>(0..<8).raw)
+        buffer.append([UInt8](0..<8).raw)
         buffer.consume(5)
-        buffer.append(Array<UInt8>(8..<13).raw)
+        buffer.append([UInt8](8..<13).raw)
         #expect(buffer.capacityBytes == 8)
         #expect(contents(buffer) == Array(5..<13))
         buffer.append([13].raw)
@@ -72,7 +72,9 @@ private func contents(_ buffer: ReceiveBuffer) -> [UInt8] {
         }
     }
 
-    @Test("Any sequence of appends and consumes leaves what an array holds", arguments: 1...20 as ClosedRange<UInt64>)
+    @Test(
+        "Any sequence of appends and consumes leaves what an array holds",
+        arguments: 1...20 as ClosedRange<UInt64>)
     func model(_ round: UInt64) {
         var chance = Seeded.fromEnvironment(or: round)
         let buffer = ReceiveBuffer(capacity: 1 + chance.below(64))

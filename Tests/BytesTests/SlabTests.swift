@@ -1,5 +1,5 @@
-import Testing
 import TestSupport
+import Testing
 
 @testable import Bytes
 
@@ -14,9 +14,13 @@ private final class Witness {
 }
 
 @Suite struct TokenTests {
-    @Test("A token survives its raw form", arguments: [
-        Token(slot: 0, generation: 1), Token(slot: .max, generation: 0), Token(slot: 7, generation: .max),
-    ]) func raw(_ token: Token) {
+    @Test(
+        "A token survives its raw form",
+        arguments: [
+            Token(slot: 0, generation: 1), Token(slot: .max, generation: 0),
+            Token(slot: 7, generation: .max),
+        ]) func raw(_ token: Token)
+    {
         #expect(Token(raw: token.raw) == token)
     }
 
@@ -61,7 +65,9 @@ private final class Witness {
         #expect(!slab.contains(Token(slot: 100_000, generation: 1)))
     }
 
-    @Test("A slab takes exactly as many rows as it may", arguments: [0, 1, 2, 255, 256, 257, 512, 600])
+    @Test(
+        "A slab takes exactly as many rows as it may",
+        arguments: [0, 1, 2, 255, 256, 257, 512, 600])
     func rowsMax(_ rowsMax: Int) {
         let slab = Slab<Int>(rowsMax: rowsMax)
         var tokens: Set<Token> = []
@@ -117,7 +123,8 @@ private final class Witness {
         #expect(tally.alive == 0)
     }
 
-    @Test("Any sequence of inserts and removals leaves what a dictionary holds",
+    @Test(
+        "Any sequence of inserts and removals leaves what a dictionary holds",
         arguments: 1...10 as ClosedRange<UInt64>)
     func model(_ round: UInt64) {
         var chance = Seeded.fromEnvironment(or: round)
@@ -147,11 +154,14 @@ private final class Witness {
                 retired.append(token)
             }
             guard slab.count == model.count else {
-                Issue.record("seed \(chance.seed), step \(step): \(slab.count) rows, not \(model.count)")
+                Issue.record(
+                    "seed \(chance.seed), step \(step): \(slab.count) rows, not \(model.count)")
                 return
             }
         }
-        #expect(model.allSatisfy { slab.contains($0.key) && slab[$0.key.slot] == $0.value }, "seed \(chance.seed)")
+        #expect(
+            model.allSatisfy { slab.contains($0.key) && slab[$0.key.slot] == $0.value },
+            "seed \(chance.seed)")
         #expect(retired.allSatisfy { !slab.contains($0) }, "seed \(chance.seed)")
         #expect(Set(slab.tokens()) == Set(model.keys), "seed \(chance.seed)")
     }

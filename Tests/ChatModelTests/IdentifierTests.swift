@@ -23,7 +23,8 @@ private let sampleText = "0192a3b4-c5d6-7e8f-9a0b-1c2d3e4f5061"
         #expect(sample.text(.conversation) == "conv_" + sampleText)
         #expect(sample.text(.session) == "sess_" + sampleText)
         #expect(sample.text(.run) == "run_" + sampleText)
-        #expect(Identifier(high: 0, low: 0).text(.run) == "run_00000000-0000-0000-0000-000000000000")
+        #expect(
+            Identifier(high: 0, low: 0).text(.run) == "run_00000000-0000-0000-0000-000000000000")
     }
 
     @Test func `Any 128 bits come back from their text`() {

@@ -58,7 +58,8 @@ private func shardKey(_ tenant: String, _ user: String) -> UInt16 {
             var counts = [Int](repeating: 0, count: cores)
             for user in 0..<16_000 { counts[Int(shardKey("acme", "user\(user)")) % cores] += 1 }
             let fair = 16_000 / cores
-            #expect(counts.allSatisfy { $0 > fair / 2 && $0 < fair * 2 }, "\(cores) cores: \(counts)")
+            #expect(
+                counts.allSatisfy { $0 > fair / 2 && $0 < fair * 2 }, "\(cores) cores: \(counts)")
         }
     }
 }
@@ -72,7 +73,8 @@ private func shardKey(_ tenant: String, _ user: String) -> UInt16 {
 
     @Test func `An end user may send and read, and is held to its own name`() {
         let user = principal(Role.endUser.permissions)
-        #expect(user.may(.messageSend) && user.may(.conversationRead) && user.may(.conversationList))
+        #expect(
+            user.may(.messageSend) && user.may(.conversationRead) && user.may(.conversationList))
         let forbidden: [Permissions] = [
             .anyUser, .admin, .opsRead, .messageReply, .conversationManage,
         ]

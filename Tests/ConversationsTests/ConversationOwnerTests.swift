@@ -92,7 +92,8 @@ extension World {
         world.expectOrder()
     }
 
-    @Test func `A read that fails refuses everything that waits for it, and is tried again later`() {
+    @Test func `A read that fails refuses everything that waits for it, and is tried again later`()
+    {
         let world = World()
         let tickets = [world.submit(ann, Draft()), world.submit(ann, Draft())]
         #expect(world.reads.count == 1)
@@ -181,7 +182,8 @@ extension World {
         world.expectOrder()
     }
 
-    @Test func `An agent writes for the user whose conversation it is, and for nobody else in it`() {
+    @Test func `An agent writes for the user whose conversation it is, and for nobody else in it`()
+    {
         let world = World()
         let id = world.begin(ann)
         let good = world.submit(agent, Draft(conversation: id, actingFor: ann))
@@ -286,7 +288,8 @@ extension World {
         world.expectOrder()
     }
 
-    @Test func `A repeated key is refused together with the message that the store could not take`() {
+    @Test func `A repeated key is refused together with the message that the store could not take`()
+    {
         let world = World()
         world.submit(ann, Draft(key: 1, socketCore: 1))
         world.deliver(world.perform())

@@ -19,7 +19,9 @@ private func watched(_ policy: RunPolicy = .queue) -> World {
 
 extension World {
     fileprivate func runFrames(_ state: String) -> [String] {
-        frames.map(\.text).filter { $0.contains("\"type\":\"run\"") && $0.contains("\"state\":\"\(state)\"") }
+        frames.map(\.text).filter {
+            $0.contains("\"type\":\"run\"") && $0.contains("\"state\":\"\(state)\"")
+        }
     }
 
     /// Sends without waiting for the reply, up to the stored message and its started run.
@@ -41,11 +43,13 @@ extension World {
 }
 
 @Suite struct RunTests {
-    @Test func `A watched run starts, tells one word a tick, and ends when its message is stored`() {
+    @Test func `A watched run starts, tells one word a tick, and ends when its message is stored`()
+    {
         let world = watched()
         world.startRun("a b")
         #expect(world.runFrames("started").count == 1)
-        #expect(world.runFrames("delta").map { $0.split(separator: "\"text\":")[1] } == ["\"You \"}"])
+        #expect(
+            world.runFrames("delta").map { $0.split(separator: "\"text\":")[1] } == ["\"You \"}"])
         #expect(world.owner.needsTick)
         for _ in 0..<3 { world.tick() }
         #expect(world.runFrames("delta").count == 4)
@@ -90,7 +94,8 @@ extension World {
         let kinds = world.frames.map { frame in
             frame.delivery.seq > 0
                 ? "entry \(frame.delivery.seq)"
-                : ["started", "delta", "ended"].first { frame.text.contains("\"state\":\"\($0)\"") } ?? "?"
+                : ["started", "delta", "ended"].first { frame.text.contains("\"state\":\"\($0)\"") }
+                    ?? "?"
         }
         #expect(kinds == ["entry 1", "started", "delta", "entry 2", "ended"])
         world.expectOrder()
@@ -110,7 +115,9 @@ extension World {
     @Test func `A run is cancelled by its own user or an agent, and once`() throws {
         let world = watched()
         let run = try #require(world.startRun())
-        for stranger in [bob, Person("ann", tenant: 1), Person("x", tenant: 1, permissions: [.anyUser])] {
+        for stranger in [
+            bob, Person("ann", tenant: 1), Person("x", tenant: 1, permissions: [.anyUser]),
+        ] {
             let ticket = world.cancel(stranger, core: 2, run: run)
             #expect(world.tickets[ticket].problem?.code == .notFound)
         }
@@ -187,7 +194,8 @@ extension World {
 
     @Test func `Restart: the current run ends, and its text is merged with the new`() {
         let world = crowd(.restart)
-        #expect(world.runFrames("ended").filter { $0.contains("\"reason\":\"restarted\"") }.count == 3)
+        #expect(
+            world.runFrames("ended").filter { $0.contains("\"reason\":\"restarted\"") }.count == 3)
         world.settleAll()
         #expect(texts(world) == [#"You said: one two three four\nsecond\nthird\nfourth"#])
         #expect(world.replies.map(\.answersSeq) == [4])
@@ -216,7 +224,10 @@ extension World {
         world.expectOrder()
     }
 
-    @Test func `When too many messages wait for replies, the next is refused and the others are answered`() {
+    @Test
+    func
+        `When too many messages wait for replies, the next is refused and the others are answered`()
+    {
         let world = watched(.queue)
         world.startRun()
         for _ in 0..<Limits.messagesWaitingPerConversationMax {
@@ -335,7 +346,8 @@ extension World {
         #expect(world.tickets[ticket].follow?.seq == 2)
         world.submit(ann, Draft())
         world.settleAll()
-        let seqs = world.frames.filter { $0.cores == 1 << 5 && $0.delivery.seq > 0 }.map(\.delivery.seq)
+        let seqs = world.frames.filter { $0.cores == 1 << 5 && $0.delivery.seq > 0 }.map(
+            \.delivery.seq)
         #expect(seqs == [3, 4])
         world.expectOrder()
     }
@@ -367,7 +379,8 @@ extension World {
         world.submit(ann, Draft())
         world.settle()
         world.settle()
-        let seqs = world.frames.filter { $0.cores & 1 << 5 != 0 && $0.delivery.seq > 0 }.map(\.delivery.seq)
+        let seqs = world.frames.filter { $0.cores & 1 << 5 != 0 && $0.delivery.seq > 0 }.map(
+            \.delivery.seq)
         #expect(seqs == [4, 5, 6], "its own message, then the next with its reply")
         world.settleAll()
         world.expectOrder()
@@ -406,7 +419,9 @@ extension World {
                 + "\"sender\":{\"type\":\"user\",\"id\":\"ann\"},\"state\":\"start\"}")
         #expect(frame?.delivery.except?.ordinal == UInt32(ticket))
         world.type(agent, core: 2, id, isStart: false)
-        #expect(world.frames.last?.text.contains(#""sender":{"type":"agent","id":"agent"},"state":"stop"}"#) == true)
+        #expect(
+            world.frames.last?.text.contains(
+                #""sender":{"type":"agent","id":"agent"},"state":"stop"}"#) == true)
         #expect(world.store.head(of: id) == 2)
         world.expectOrder()
     }
@@ -418,7 +433,8 @@ extension World {
             let person = Person("filler\(number)")
             world.owner.receive(
                 .connect(
-                    Origin(core: 0, isSocket: true, token: Token(slot: 0, generation: 0), ordinal: 0),
+                    Origin(
+                        core: 0, isSocket: true, token: Token(slot: 0, generation: 0), ordinal: 0),
                     person.key, shardKey: 0))
             world.owner.receive(.detach(core: 0, person.key))
             world.owner.takeActions { _ in }
@@ -439,7 +455,8 @@ extension World {
         fill(world, 2 * Limits.usersCachedPerShard + 5000)
         world.submit(ann, Draft(waits: false))
         world.settleAll()
-        #expect(world.store.order.count == 1, "the second message belongs to the first conversation")
+        #expect(
+            world.store.order.count == 1, "the second message belongs to the first conversation")
         #expect(world.store.head(of: world.store.order[0]) == 4)
     }
 }

@@ -1,4 +1,5 @@
-// Random requests against a store that fails, answers late and out of order. `SEED=n` replays one seed:
+// Random requests against a store that fails, answers late and out of order. `SEED=n` replays one
+// seed:
 //     SEED=7 swift test --filter ConversationSimulation
 
 import Bytes
@@ -10,7 +11,9 @@ import Testing
 
 private let seeds: [UInt64] = {
     // Safety: the environment is only read, and copied at once.
-    if let text = unsafe getenv("SEED"), let seed = unsafe UInt64(String(cString: text)) { return [seed] }
+    if let text = unsafe getenv("SEED"), let seed = unsafe UInt64(String(cString: text)) {
+        return [seed]
+    }
     return Array(1...600)
 }()
 
@@ -82,7 +85,8 @@ private struct Simulation {
 
     private mutating func conversation() -> Identifier? {
         world.store.order.isEmpty || random.chance(5)
-            ? (random.chance(50) ? Identifier(high: 7, low: 7) : nil) : random.pick(world.store.order)
+            ? (random.chance(50) ? Identifier(high: 7, low: 7) : nil)
+            : random.pick(world.store.order)
     }
 
     private mutating func submit() {
@@ -127,24 +131,33 @@ private struct Simulation {
 
     private mutating func socketOfUser() {
         let (person, core) = (random.pick(people), UInt8(random.below(5)))
-        if random.chance(50) { world.connect(person, core: core) } else { world.detach(person, core: core) }
+        if random.chance(50) {
+            world.connect(person, core: core)
+        } else {
+            world.detach(person, core: core)
+        }
     }
 
     private mutating func type() {
         guard let id = conversation() else { return }
-        world.type(random.pick(people + [agent, foreignAgent]), core: 1, id, isStart: random.chance(50))
+        world.type(
+            random.pick(people + [agent, foreignAgent]), core: 1, id, isStart: random.chance(50))
     }
 
     private mutating func cancel() {
         let running = world.owner.runs.keys.sorted { $0.high < $1.high }
-        let id = running.isEmpty || random.chance(20) ? Identifier(high: 5, low: 5) : random.pick(running)
+        let id =
+            running.isEmpty || random.chance(20)
+            ? Identifier(high: 5, low: 5) : random.pick(running)
         world.cancel(random.pick(people + [agent, foreignAgent]), core: 2, run: id)
     }
 
     /// What the caches' clocks may do at any time to a state that is idle.
     private mutating func evict() {
         let owner = world.owner
-        let idle = world.store.order.filter { owner.conversations[$0].map(owner.mayForget) ?? false }
+        let idle = world.store.order.filter {
+            owner.conversations[$0].map(owner.mayForget) ?? false
+        }
         if !idle.isEmpty, random.chance(60) { return world.owner.drop(random.pick(idle)) }
         let person = random.pick(people)
         if let user = world.owner.users[person.key], world.owner.mayForget(user) {
@@ -155,17 +168,21 @@ private struct Simulation {
     private mutating func settle() {
         guard !world.pending.isEmpty else { return }
         let place = random.below(world.pending.count)
-        let fate: World.Fate = random.chance(unavailable)
+        let fate: World.Fate =
+            random.chance(unavailable)
             ? .unavailable : random.chance(foreign) ? .afterForeignEntry : .stored
         world.settle(place, fate)
     }
 
     /// A read is carried out at one moment and its result comes at a later one.
     private mutating func read() {
-        if !late.isEmpty, random.chance(50) { return world.deliver(late.remove(at: random.below(late.count))) }
+        if !late.isEmpty, random.chance(50) {
+            return world.deliver(late.remove(at: random.below(late.count)))
+        }
         guard !world.reads.isEmpty else { return }
         late.append(
-            world.perform(random.below(world.reads.count), isAvailable: !random.chance(unavailable)))
+            world.perform(random.below(world.reads.count), isAvailable: !random.chance(unavailable))
+        )
     }
 
     /// Nothing is ever closed here, so a user has one conversation a channel.
@@ -184,7 +201,8 @@ private struct Simulation {
         for id in world.store.order {
             let log = world.store.logs[id] ?? []
             guard !log.contains(where: { $0.kind == .handler }) else { continue }
-            for entry in log where entry.isInbound && !entry.body.bytes.contains("\"text\":\"quiet\"") {
+            for entry in log
+            where entry.isInbound && !entry.body.bytes.contains("\"text\":\"quiet\"") {
                 if log.filter({ $0.answersSeq == entry.seq }).count != 1 {
                     world.violate("a message has not just one reply")
                 }

@@ -1,4 +1,5 @@
-// A message store in memory that follows the contract of `CommitUnit` and `CommitOutcome` to the letter.
+// A message store in memory that follows the contract of `CommitUnit` and `CommitOutcome` to the
+// letter.
 
 import Bytes
 import ChatModel

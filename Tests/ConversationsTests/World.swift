@@ -1,5 +1,6 @@
-// An owner with everything around it: it makes requests, keeps what the owner asks for until told to carry
-// it out, and checks each action against what it knows. A rule that is broken becomes a violation.
+// An owner with everything around it: it makes requests, keeps what the owner asks for until told
+// to carry it out, and checks each action against what it knows. A rule that is broken becomes a
+// violation.
 
 import Bytes
 import ChatModel
@@ -184,7 +185,9 @@ final class World {
         take()
     }
 
-    @discardableResult func type(_ person: Person, core: UInt8, _ id: Identifier, isStart: Bool = true) -> Int {
+    @discardableResult func type(
+        _ person: Person, core: UInt8, _ id: Identifier, isStart: Bool = true
+    ) -> Int {
         let number = tickets.count
         let origin = origin(core: core, isSocket: true)
         open(.typing, person, nil, id)
@@ -265,7 +268,8 @@ final class World {
             case .deliver(let delivery, let cores): didDeliver(delivery, cores)
             }
         }
-        // A tick visits runs in a dictionary's order: sort, so that a seed replays in another process.
+        // A tick visits runs in a dictionary's order: sort, so that a seed replays in another
+        // process.
         pending.sort { a, b in
             (a.conversation.createdAtMilliseconds, a.conversation.id.high)
                 < (b.conversation.createdAtMilliseconds, b.conversation.id.high)
@@ -282,11 +286,15 @@ final class World {
         for (index, entry) in unit.entries.enumerated() where entry.seq != first + UInt64(index) {
             violate("a unit's seq has a gap")
         }
-        if unit.conversation.lastSeq != unit.entries.last?.seq { violate("a row's last seq is off") }
+        if unit.conversation.lastSeq != unit.entries.last?.seq {
+            violate("a row's last seq is off")
+        }
         if (unit.rowChange == .insert) != (store.rows[id] == nil) {
             violate("a row is inserted once, with its first unit")
         }
-        if unit.entries.count > Limits.entriesPerCommitUnitMax + 2 { violate("a unit is too large") }
+        if unit.entries.count > Limits.entriesPerCommitUnitMax + 2 {
+            violate("a unit is too large")
+        }
         pending.append(unit)
     }
 
@@ -330,7 +338,9 @@ final class World {
     /// The entry that answers this submission: by its key, or by the client's id in its body.
     func entry(of submission: Submission) -> (Identifier, StoredEntry)? {
         if let key = submission.idempotency {
-            guard let found = store.keys[key], let log = store.logs[found.conversation] else { return nil }
+            guard let found = store.keys[key], let log = store.logs[found.conversation] else {
+                return nil
+            }
             return (found.conversation, log[found.index])
         }
         let mark = "\"client_message_id\":\"t-\(submission.origin.ordinal)\""
@@ -362,7 +372,8 @@ final class World {
             violate("ticket \(number): one message is acknowledged as two")
         }
         if submission.origin.isSocket {
-            let wanted = "{\"type\":\"ack\",\"id\":\"f-\(number)\",\"message_id\":\"\(entry.id.text(.message))\""
+            let wanted =
+                "{\"type\":\"ack\",\"id\":\"f-\(number)\",\"message_id\":\"\(entry.id.text(.message))\""
                 + ",\"conversation_id\":\"\(conversation.text(.conversation))\",\"seq\":\(entry.seq)"
                 + ",\"duplicate\":\(isReplay)}"
             if body.text != wanted { violate("ticket \(number): ack \(body.text)") }
@@ -374,7 +385,8 @@ final class World {
     private func checkHTTPAnswer(
         _ number: Int, _ conversation: Identifier, _ entry: StoredEntry, _ text: String
     ) {
-        let tail = ",\"conversation_id\":\"\(conversation.text(.conversation))\",\"session_id\":\""
+        let tail =
+            ",\"conversation_id\":\"\(conversation.text(.conversation))\",\"session_id\":\""
             + "\(entry.session.text(.session))\"}"
         let message = ",\"message\":\(entry.body.text)"
         let status = tickets[number].status
@@ -383,12 +395,15 @@ final class World {
             if !wanted.contains(text) { violate("ticket \(number): 202 \(text)") }
             return
         }
-        // The reply is stored behind the message, and answers it or a later one that it was merged with.
+        // The reply is stored behind the message, and answers it or a later one that it was merged
+        // with.
         let replies = (store.logs[conversation] ?? []).filter { $0.answersSeq >= entry.seq }
         let wanted = replies.map {
             "{\"status\":\"answered\"\(message),\"reply\":\($0.body.text)\(tail)"
         }
-        if status != 200 || !wanted.contains(text) { violate("ticket \(number): \(status ?? 0) \(text)") }
+        if status != 200 || !wanted.contains(text) {
+            violate("ticket \(number): \(status ?? 0) \(text)")
+        }
     }
 
     // MARK: Frames
@@ -414,10 +429,15 @@ final class World {
         if delivery.payload.bytes.hasPrefix("{\"type\":\"run\"") { return didDeliverRun(delivery) }
         guard delivery.seq > 0 else { return }
         let log = store.logs[id] ?? []
-        guard delivery.seq <= UInt64(log.count) else { return violate("an entry is shown before it is stored") }
-        let wanted = "{\"type\":\"message\",\"conversation_id\":\"\(id.text(.conversation))\",\"message\":"
+        guard delivery.seq <= UInt64(log.count) else {
+            return violate("an entry is shown before it is stored")
+        }
+        let wanted =
+            "{\"type\":\"message\",\"conversation_id\":\"\(id.text(.conversation))\",\"message\":"
             + log[Int(delivery.seq) - 1].body.text + "}"
-        if delivery.payload.bytes.string() != wanted { violate("a frame differs from the stored entry") }
+        if delivery.payload.bytes.string() != wanted {
+            violate("a frame differs from the stored entry")
+        }
         if delivery.seq <= deliveredSeq[id] ?? 0 { violate("entries are delivered out of order") }
         deliveredSeq[id] = delivery.seq
         for (core, next) in nextSeq[id] ?? [:] where delivery.seq >= next {
@@ -442,11 +462,15 @@ final class World {
         let (run, state) = (parts[11], parts[15])
         switch state {
         case "started":
-            if endedRuns.contains(run) || !openRuns.insert(run).inserted { violate("\(run) starts twice") }
+            if endedRuns.contains(run) || !openRuns.insert(run).inserted {
+                violate("\(run) starts twice")
+            }
         case "delta":
             if !openRuns.contains(run) { violate("\(run) has a delta while it is not open") }
             let index = deltaIndex[run, default: 0]
-            if !text.contains("\"index\":\(index),") { violate("\(run) has delta \(text) at \(index)") }
+            if !text.contains("\"index\":\(index),") {
+                violate("\(run) has delta \(text) at \(index)")
+            }
             deltaIndex[run] = index + 1
         case "ended":
             if openRuns.remove(run) == nil || !endedRuns.insert(run).inserted {
@@ -461,9 +485,13 @@ final class World {
         for (number, ticket) in tickets.enumerated() {
             switch ticket.kind {
             case .submit, .subscribe, .connect:
-                if ticket.answers.count != 1 { violate("ticket \(number) has \(ticket.answers.count) answers") }
+                if ticket.answers.count != 1 {
+                    violate("ticket \(number) has \(ticket.answers.count) answers")
+                }
             case .typing, .cancel:
-                if ticket.answers.contains(where: { if case .success = $0.result { true } else { false } }) {
+                if ticket.answers.contains(where: {
+                    if case .success = $0.result { true } else { false }
+                }) {
                     violate("ticket \(number): only a refusal is told")
                 }
             }
@@ -473,7 +501,8 @@ final class World {
         for id in store.order {
             for (core, next) in nextSeq[id] ?? [:]
             where skippingForeign(id, next) != store.head(of: id) + 1 {
-                violate("core \(core) was not given the last entries of a conversation that it follows")
+                violate(
+                    "core \(core) was not given the last entries of a conversation that it follows")
             }
         }
         if !openRuns.isEmpty { violate("runs stay open: \(openRuns)") }
@@ -489,16 +518,21 @@ final class World {
             if entry.kind == .handler { isHandedOff = true }
             guard entry.answersSeq > 0 else { continue }
             if isHandedOff { violate("a bot's reply lands after a human took over") }
-            if !answered.insert(entry.answersSeq).inserted { violate("a message is answered twice") }
+            if !answered.insert(entry.answersSeq).inserted {
+                violate("a message is answered twice")
+            }
             if entry.answersSeq >= entry.seq || !log[Int(entry.answersSeq) - 1].isInbound {
                 violate("a reply answers what is not a message before it")
             }
         }
         checkArrivalOrder(log)
-        if isHandedOff != (store.rows[id]?.handler.type == .human) { violate("row and log disagree on the handler") }
+        if isHandedOff != (store.rows[id]?.handler.type == .human) {
+            violate("row and log disagree on the handler")
+        }
     }
 
-    /// Messages that came by the same way (with the conversation's id, or without) are stored as they came.
+    /// Messages that came by the same way (with the conversation's id, or without) are stored as
+    /// they came.
     private func checkArrivalOrder(_ log: [StoredEntry]) {
         let numbers = log.filter(\.isInbound).compactMap { $0.body.bytes.ticketNumber() }
         for isNamed in [false, true] {
@@ -516,10 +550,13 @@ final class World {
                     continue
                 }
                 if !marks.insert(number).inserted { violate("ticket \(number) is stored twice") }
-                if tickets[number].problem != nil { violate("ticket \(number) was refused and is stored") }
+                if tickets[number].problem != nil {
+                    violate("ticket \(number) was refused and is stored")
+                }
             }
         }
-        for (number, ticket) in tickets.enumerated() where ticket.kind == .submit && ticket.problem == nil {
+        for (number, ticket) in tickets.enumerated()
+        where ticket.kind == .submit && ticket.problem == nil {
             if !ticket.isReplay, !marks.contains(number) { violate("ticket \(number) is lost") }
         }
     }
@@ -527,18 +564,26 @@ final class World {
     private func checkMemory() {
         if !owner.keysInProgress.isEmpty { violate("keys stay in progress") }
         if !owner.repeatedOrigins.isEmpty { violate("repeated keys are forgotten") }
-        if !owner.unread.isEmpty || !owner.reading.isEmpty { violate("requests wait for a read that nobody makes") }
+        if !owner.unread.isEmpty || !owner.reading.isEmpty {
+            violate("requests wait for a read that nobody makes")
+        }
         if !owner.runs.isEmpty { violate("runs stay") }
         for state in owner.conversations.values {
             if !state.isStored { violate("a conversation without a stored entry is held") }
-            if state.run != nil || !state.wantedRuns.isEmpty || state.inFlight != nil || !state.waiting.isEmpty {
+            if state.run != nil || !state.wantedRuns.isEmpty || state.inFlight != nil
+                || !state.waiting.isEmpty
+            {
                 violate("a conversation is not at rest")
             }
             let id = state.row.id
             if state.storedSeq > store.head(of: id) { violate("a held row is ahead of the store") }
         }
-        if owner.users.values.contains(where: { !$0.waiting.isEmpty }) { violate("submissions wait for a user") }
-        if owner.heldByTenant.reduce(0, +) != owner.conversations.count { violate("the count of held rows is off") }
+        if owner.users.values.contains(where: { !$0.waiting.isEmpty }) {
+            violate("submissions wait for a user")
+        }
+        if owner.heldByTenant.reduce(0, +) != owner.conversations.count {
+            violate("the count of held rows is off")
+        }
     }
 }
 
@@ -549,7 +594,9 @@ extension RawSpan {
         var offset = firstOffset(of: first)
         while offset + wanted.count <= byteCount {
             var matched = 0
-            while matched < wanted.count, byte(at: offset + matched) == wanted[matched] { matched += 1 }
+            while matched < wanted.count, byte(at: offset + matched) == wanted[matched] {
+                matched += 1
+            }
             if matched == wanted.count { return true }
             offset = firstOffset(of: first, from: offset + 1)
         }
@@ -559,7 +606,8 @@ extension RawSpan {
     /// The number behind `"client_message_id":"t-`.
     func ticketNumber() -> Int? {
         let text = string()
-        guard let part = text.split(separator: "\"client_message_id\":\"t-").dropFirst().first else { return nil }
+        guard let part = text.split(separator: "\"client_message_id\":\"t-").dropFirst().first
+        else { return nil }
         return Int(part.prefix { $0.isNumber })
     }
 }

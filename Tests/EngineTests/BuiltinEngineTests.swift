@@ -51,7 +51,9 @@ private let askOrder = "I can look that up. What is your order number? For examp
         #expect(said(text) == "Goodbye, and have a nice day!")
     }
 
-    @Test(arguments: ["help", "Help!", "please help me with all of these things", "can you HELP me?"])
+    @Test(arguments: [
+        "help", "Help!", "please help me with all of these things", "can you HELP me?",
+    ])
     func `Help is offered with quick replies`(_ text: String) {
         #expect(
             content(text)
@@ -68,7 +70,8 @@ private let askOrder = "I can look that up. What is your order number? For examp
     }
 
     @Test(arguments: [
-        "Where is my order?", "order", "ORDER status", "my order is late", "order: none", "order ٣٤",
+        "Where is my order?", "order", "ORDER status", "my order is late", "order: none",
+        "order ٣٤",
     ])
     func `An order without a number is asked for`(_ text: String) {
         #expect(said(text) == askOrder)
@@ -104,19 +107,23 @@ private let askOrder = "I can look that up. What is your order number? For examp
         "agent", "human", "I want to talk to a HUMAN now, not to a machine", "Agent please",
         "order 12 human", "help, agent", "hi human", "agent!",
     ])
-    func `Whoever asks for an agent or a human is handed off, before anything else`(_ text: String) {
+    func `Whoever asks for an agent or a human is handed off, before anything else`(_ text: String)
+    {
         #expect(said(text) == handoff)
         #expect(reply(text)?.handsOff == true)
     }
 
-    @Test(arguments: ["agents", "humane", "superhuman", "humän", "reagent", "agen t", "", "humanagent"])
+    @Test(arguments: [
+        "agents", "humane", "superhuman", "humän", "reagent", "agen t", "", "humanagent",
+    ])
     func `Other words hand nothing off`(_ text: String) {
         #expect(reply(text)?.handsOff == false)
     }
 
     @Test(arguments: [
         "tell me a joke", "naïve café", "日本語のテキスト", "👩‍👩‍👧‍👦 family", "quote \" and \\ slash",
-        "line one\nline two", "{\"type\":\"text\"}", "\u{1}\u{1F}", "a\u{0}b", "%s %d </script>", "1",
+        "line one\nline two", "{\"type\":\"text\"}", "\u{1}\u{1F}", "a\u{0}b", "%s %d </script>",
+        "1",
     ])
     func `Anything else is said back exactly`(_ text: String) {
         #expect(said(text) == "You said: \(text)")

@@ -11,13 +11,16 @@ private func read(_ text: String) -> APIKey? {
 }
 
 private let second: UInt64 = 1_000_000_000
-private let made = APIKey.make(tenant: "acme", name: "ci", roles: [.service, .ops], nowMilliseconds: 77)
+private let made = APIKey.make(
+    tenant: "acme", name: "ci", roles: [.service, .ops], nowMilliseconds: 77)
 
 extension APIKeyCache {
     /// The principal; nil when refused or unknown.
     fileprivate func known(_ text: String, now: UInt64) -> Principal? {
         let block = ByteBlock(text)
-        guard case .known(let principal) = verify(block.bytes, nowNanoseconds: now) else { return nil }
+        guard case .known(let principal) = verify(block.bytes, nowNanoseconds: now) else {
+            return nil
+        }
         return principal
     }
 
@@ -54,14 +57,21 @@ extension APIKeyCache {
 
     @Test func `What has another form is no key`() {
         let text = made.text
-        var others = ["", "ck_", "ck", "x", text + "A", String(text.dropLast()), String(text.dropFirst())]
-        others += ["CK" + text.dropFirst(2), "sk" + text.dropFirst(2), "ck-" + text.dropFirst(3), " " + text]
+        var others = [
+            "", "ck_", "ck", "x", text + "A", String(text.dropLast()), String(text.dropFirst()),
+        ]
+        others += [
+            "CK" + text.dropFirst(2), "sk" + text.dropFirst(2), "ck-" + text.dropFirst(3),
+            " " + text,
+        ]
         for place in 3..<19 {
             for letter in ["g", "_", " ", "-", "G", "\0"] {
                 others.append(text.prefix(place) + letter + text.dropFirst(place + 1))
             }
         }
-        for letter in ["-", "x", "0", "."] { others.append(text.prefix(19) + letter + text.dropFirst(20)) }
+        for letter in ["-", "x", "0", "."] {
+            others.append(text.prefix(19) + letter + text.dropFirst(20))
+        }
         for other in others { #expect(read(other) == nil, "\(other)") }
         for count in 0..<text.count { #expect(read(String(text.prefix(count))) == nil) }
     }
@@ -95,8 +105,10 @@ extension APIKeyCache {
         #expect(cache.known(made.text, now: 1) != nil)
     }
 
-    @Test func `What is known is asked again after its time to live, which is at most five seconds`() {
-        for (setting, seconds) in [(3, 3), (5, 5), (600, 5), (UInt64.max, 5)] as [(UInt64, UInt64)] {
+    @Test
+    func `What is known is asked again after its time to live, which is at most five seconds`() {
+        for (setting, seconds) in [(3, 3), (5, 5), (600, 5), (UInt64.max, 5)] as [(UInt64, UInt64)]
+        {
             let cache = cache(setting)
             cache.didLookUp(id: made.record.id, made.record, nowNanoseconds: second)
             #expect(cache.known(made.text, now: second + seconds * second - 1) != nil)

@@ -4,11 +4,13 @@ import Testing
 
 @testable import Identity
 
-private let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8)
+private let alphabet = Array(
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8)
 
 @Suite struct Base64URLTests {
     @Test(arguments: [
-        ("", ""), ("f", "Zg"), ("fo", "Zm8"), ("foo", "Zm9v"), ("foob", "Zm9vYg"), ("fooba", "Zm9vYmE"),
+        ("", ""), ("f", "Zg"), ("fo", "Zm8"), ("foo", "Zm9v"), ("foob", "Zm9vYg"),
+        ("fooba", "Zm9vYmE"),
         ("foobar", "Zm9vYmFy"),
     ])
     func `The vectors of RFC 4648 come out, without padding`(_ text: String, _ wanted: String) {
@@ -43,8 +45,10 @@ private let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
     @Test func `A value has one spelling: leftover bits must be zero`() {
         for (place, letter) in alphabet.enumerated() {
             let last = String(UnicodeScalar(letter))
-            #expect((decoded("A" + last) != nil) == (place % 16 == 0), "\(last) holds 4 leftover bits")
-            #expect((decoded("AA" + last) != nil) == (place % 4 == 0), "\(last) holds 2 leftover bits")
+            #expect(
+                (decoded("A" + last) != nil) == (place % 16 == 0), "\(last) holds 4 leftover bits")
+            #expect(
+                (decoded("AA" + last) != nil) == (place % 4 == 0), "\(last) holds 2 leftover bits")
             #expect(decoded("AAA" + last) != nil)
             #expect((decoded("____A" + last) != nil) == (place % 16 == 0))
         }
@@ -62,7 +66,9 @@ private let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
         }
     }
 
-    @Test(arguments: ["Zg==", "Zm8=", "Zm9v====", "Zm 9v", "Zm9v\n", " Zm9v", "Zm+v", "Zm/v", "Zm9v."])
+    @Test(arguments: [
+        "Zg==", "Zm8=", "Zm9v====", "Zm 9v", "Zm9v\n", " Zm9v", "Zm+v", "Zm/v", "Zm9v.",
+    ])
     func `Padding, blanks and the other alphabet are refused`(_ text: String) {
         #expect(decoded(text) == nil)
     }

@@ -42,14 +42,16 @@ private let vectors: [Vector] = [
         sha512: "b0ba465637458c6990e5a8c5f61d4af7e576d97ff94b872de76f8050361ee3dba91ca5c11aa2"
             + "5eb4d679275cc5788063a5f19741120c4f2de2adebeb10a298dd"),
     Vector(
-        key: hex(0xaa, 131), message: Array("Test Using Larger Than Block-Size Key - Hash Key First".utf8),
+        key: hex(0xaa, 131),
+        message: Array("Test Using Larger Than Block-Size Key - Hash Key First".utf8),
         sha256: "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
         sha384: "4ece084485813e9088d2c63a041bc5b44f9ef1012a2b588f3cd11f05033ac4c60c2ef6ab4030"
             + "fe8296248df163f44952",
         sha512: "80b24263c7c1a3ebb71493c1dd7be8b49b46d1f41b4aeec1121b013783f8f3526b56d037e05f"
             + "2598bd0fd2215d6a1e5295e64f73f63f0aec8b915a985d786598"),
     Vector(
-        key: hex(0xaa, 131), message: Array(
+        key: hex(0xaa, 131),
+        message: Array(
             ("This is a test using a larger than block-size key and a larger than bl"
                 + "ock-size data. The key needs to be hashed before being used by the HMA"
                 + "C algorithm.").utf8),

@@ -77,9 +77,12 @@ func claims(
     return "{" + members.joined(separator: ",") + "}"
 }
 
-func verifier(issuer: String? = nil, audience: String? = nil, key: [UInt8] = secret) -> TokenVerifier {
+func verifier(
+    issuer: String? = nil, audience: String? = nil, key: [UInt8] = secret
+) -> TokenVerifier {
     TokenVerifier(
-        settings: TokenSettings(secret: key, issuer: issuer, audience: audience), directory: tenants())
+        settings: TokenSettings(secret: key, issuer: issuer, audience: audience),
+        directory: tenants())
 }
 
 extension TokenVerifier {

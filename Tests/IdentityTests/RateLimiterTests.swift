@@ -51,7 +51,9 @@ extension RateLimiter {
 
     @Test func `A refused request costs nothing`() {
         for _ in 0..<5 { _ = limiter.allows("ann", start) }
-        for step in 0..<1000 { #expect(!limiter.allows("ann", start + UInt64(step) * second / 1001)) }
+        for step in 0..<1000 {
+            #expect(!limiter.allows("ann", start + UInt64(step) * second / 1001))
+        }
         #expect(limiter.allows("ann", start + second))
     }
 
@@ -93,7 +95,9 @@ extension RateLimiter {
         #expect(limiter.ask("ann", start, scope: 2).remaining == 4)
         for tenant in UInt16(0)..<4 {
             for remaining in [4, 3, 2, 1, 0] {
-                #expect(limiter.admit(tenant: TenantIndex(tenant), limit, now: start).remaining == remaining)
+                #expect(
+                    limiter.admit(tenant: TenantIndex(tenant), limit, now: start).remaining
+                        == remaining)
             }
             #expect(!limiter.admit(tenant: TenantIndex(tenant), limit, now: start).isAllowed)
         }
@@ -108,7 +112,9 @@ extension RateLimiter {
     @Test func `A full table is too strict for some and too lax for nobody`() {
         let one = RateLimit(perMinute: 1, burst: 1)
         var admitted: [Int] = []
-        for user in 0..<120_000 where limiter.allows("user\(user)", start, one) { admitted.append(user) }
+        for user in 0..<120_000 where limiter.allows("user\(user)", start, one) {
+            admitted.append(user)
+        }
         #expect(admitted.count > 50_000 && admitted.count <= 65_536)
         for user in admitted { #expect(!limiter.allows("user\(user)", start + second, one)) }
         // When their time has passed, their places are anybody's.

@@ -5,10 +5,12 @@ import Testing
 @testable import Identity
 
 /// RFC 7515 appendix A.1.
-private let rfcToken = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9"
+private let rfcToken =
+    "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9"
     + ".eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
     + ".dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
-private let rfcKey = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"
+private let rfcKey =
+    "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"
 
 private struct Refusal: Sendable, CustomTestStringConvertible {
     var claims: String
@@ -40,7 +42,8 @@ private let refusals: [Refusal] = [
     Refusal(claims(tenant: nil), .tenant), Refusal(claims(tenant: "\"\""), .tenant),
     Refusal(claims(tenant: "\"Acme\""), .tenant), Refusal(claims(tenant: "\"acme \""), .tenant),
     Refusal(claims(tenant: "null"), .tenant), Refusal(claims(tenant: "0"), .tenant),
-    Refusal(claims(tenant: "[\"acme\"]"), .tenant), Refusal(claims(tenant: "\"acme\\u0000\""), .tenant),
+    Refusal(claims(tenant: "[\"acme\"]"), .tenant),
+    Refusal(claims(tenant: "\"acme\\u0000\""), .tenant),
     // sub is a string of 1 to 128 bytes.
     Refusal(claims(sub: nil), .subject), Refusal(claims(sub: "\"\""), .subject),
     Refusal(claims(sub: "null"), .subject), Refusal(claims(sub: "7"), .subject),
@@ -76,7 +79,8 @@ private let refusals: [Refusal] = [
     private func verifier(key: [UInt8]) -> TokenVerifier { IdentityTests.verifier(key: key) }
 
     @Test func `A good token gives tenant, subject, rights and expiry`() {
-        let principal = verifier().principal(token(claims(tenant: #""globex""#, #""roles":["ops"]"#)))
+        let principal = verifier().principal(
+            token(claims(tenant: #""globex""#, #""roles":["ops"]"#)))
         #expect(principal?.tenant == TenantIndex(1))
         #expect(principal?.subject.text == "ann")
         #expect(principal?.permissions == Role.ops.permissions)
@@ -107,19 +111,22 @@ private let refusals: [Refusal] = [
         for (name, bits) in [("HS256", 256), ("HS384", 384), ("HS512", 512)] {
             for made in [256, 384, 512] {
                 let text = token(header: "{\"alg\":\"\(name)\"}", claims(), bits: made)
-                #expect(verifier().fault(text) == (made == bits ? nil : .signature), "\(name) \(made)")
+                #expect(
+                    verifier().fault(text) == (made == bits ? nil : .signature), "\(name) \(made)")
             }
         }
     }
 
     @Test(arguments: [
         (#"{"alg":"none"}"#, CredentialFault.algorithm), (#"{"alg":"None"}"#, .algorithm),
-        (#"{"alg":"NONE"}"#, .algorithm), (#"{"alg":"nOnE"}"#, .algorithm), (#"{"alg":""}"#, .algorithm),
+        (#"{"alg":"NONE"}"#, .algorithm), (#"{"alg":"nOnE"}"#, .algorithm),
+        (#"{"alg":""}"#, .algorithm),
         (#"{"alg":"RS256"}"#, .algorithm), (#"{"alg":"ES256"}"#, .algorithm),
         (#"{"alg":"PS256"}"#, .algorithm), (#"{"alg":"EdDSA"}"#, .algorithm),
         (#"{"alg":"hs256"}"#, .algorithm), (#"{"alg":"HS256 "}"#, .algorithm),
         (#"{"alg":"HS1"}"#, .algorithm), (#"{"alg":"HS256\u0000"}"#, .algorithm),
-        (#"{"alg":"HS256","crit":["exp"]}"#, .algorithm), (#"{"alg":"HS256","crit":[]}"#, .algorithm),
+        (#"{"alg":"HS256","crit":["exp"]}"#, .algorithm),
+        (#"{"alg":"HS256","crit":[]}"#, .algorithm),
         (#"{"crit":null,"alg":"HS256"}"#, .algorithm),
         (#"{}"#, .malformed), (#"{"alg":null}"#, .malformed), (#"{"alg":256}"#, .malformed),
         (#"{"alg":["HS256"]}"#, .malformed), (#"{"typ":"JWT"}"#, .malformed), ("[]", .malformed),
@@ -164,7 +171,8 @@ private let refusals: [Refusal] = [
         let verifier = verifier()
         let good = Array(token(claims()).utf8)
         #expect(verifier.principal(good) != nil)
-        let letters = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=+/ \0".utf8)
+        let letters = Array(
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=+/ \0".utf8)
         var accepted: [Int] = []
         for place in good.indices {
             for letter in letters + [0x80, 0xFF] where letter != good[place] {
@@ -180,7 +188,8 @@ private let refusals: [Refusal] = [
             if verifier.principal(longer) != nil { accepted.append(place) }
             if verifier.principal(Array(good[..<place])) != nil { accepted.append(place) }
         }
-        for suffix in ["A", ".", "=", " ", "\n", "\0"] where verifier.principal(good + Array(suffix.utf8)) != nil {
+        for suffix in ["A", ".", "=", " ", "\n", "\0"]
+        where verifier.principal(good + Array(suffix.utf8)) != nil {
             accepted.append(good.count)
         }
         #expect(accepted == [])
@@ -204,8 +213,10 @@ private let refusals: [Refusal] = [
 @Suite struct IssuerAndAudienceTests {
     @Test(arguments: [
         (#""iss":"us""#, true), (#""iss":["x","us"]"#, true), (#""iss":"Us""#, false),
-        (#""iss":"them""#, false), (#""iss":null"#, false), (#""iss":[]"#, false), (#""iss":1"#, false),
-        (#""iss":{"us":1}"#, false), (#""iss":[["us"]]"#, false), ("", false), (#""iss":"""#, false),
+        (#""iss":"them""#, false), (#""iss":null"#, false), (#""iss":[]"#, false),
+        (#""iss":1"#, false),
+        (#""iss":{"us":1}"#, false), (#""iss":[["us"]]"#, false), ("", false),
+        (#""iss":"""#, false),
     ])
     func `A configured issuer must be named`(_ claim: String, _ isGood: Bool) {
         #expect(verifier(issuer: "us").fault(token(claims(claim))) == (isGood ? nil : .issuer))
@@ -213,11 +224,13 @@ private let refusals: [Refusal] = [
 
     @Test(arguments: [
         (#""aud":"chat""#, true), (#""aud":["a","chat"]"#, true), (#""aud":["chat",1]"#, true),
-        (#""aud":"chats""#, false), (#""aud":["a","b"]"#, false), (#""aud":[1]"#, false), ("", false),
+        (#""aud":"chats""#, false), (#""aud":["a","b"]"#, false), (#""aud":[1]"#, false),
+        ("", false),
         (#""aud":null"#, false), (#""aud":true"#, false), (#""iss":"chat""#, false),
     ])
     func `A configured audience must be named`(_ claim: String, _ isGood: Bool) {
-        #expect(verifier(audience: "chat").fault(token(claims(claim))) == (isGood ? nil : .audience))
+        #expect(
+            verifier(audience: "chat").fault(token(claims(claim))) == (isGood ? nil : .audience))
     }
 
     @Test func `Without configuration any issuer and audience do`() {
@@ -240,7 +253,8 @@ private let refusals: [Refusal] = [
     }
 
     @Test(arguments: [
-        "[]", "[\"root\"]", "[\"Admin\"]", "[\"admin \"]", "[[\"admin\"]]", "[{\"admin\":1}]", "[1,null,true]",
+        "[]", "[\"root\"]", "[\"Admin\"]", "[\"admin \"]", "[[\"admin\"]]", "[{\"admin\":1}]",
+        "[1,null,true]",
         "\"admin\"", "null", "{\"admin\":true}", "1",
     ])
     func `Anything else gives nothing`(_ roles: String) {
@@ -250,7 +264,8 @@ private let refusals: [Refusal] = [
 }
 
 @Suite struct TokenCacheTests {
-    @Test func `A cached token is given back as the same principal until it expires, and not after`() {
+    @Test
+    func `A cached token is given back as the same principal until it expires, and not after`() {
         let verifier = verifier()
         let text = token(claims())
         let first = verifier.principal(text, now: 1000)
@@ -280,7 +295,9 @@ private let refusals: [Refusal] = [
 
     @Test func `More tokens than the cache holds are all verified`() {
         let verifier = verifier()
-        let texts = (0..<Limits.tokenCacheEntriesPerShard + 200).map { token(claims(sub: "\"u\($0)\"")) }
+        let texts = (0..<Limits.tokenCacheEntriesPerShard + 200).map {
+            token(claims(sub: "\"u\($0)\""))
+        }
         for (number, text) in texts.enumerated() {
             #expect(verifier.principal(text)?.subject.text == "u\(number)")
         }
@@ -298,10 +315,13 @@ private let refusals: [Refusal] = [
 
 @Suite struct TokenIssuerTests {
     @Test func `What the issuer makes, the verifier of the same settings accepts`() {
-        for (issuer, audience) in [(nil, nil), ("us", nil), (nil, "chat"), ("u\"s", "c\\h")] as [(String?, String?)] {
+        for (issuer, audience) in [(nil, nil), ("us", nil), (nil, "chat"), ("u\"s", "c\\h")]
+            as [(String?, String?)]
+        {
             let settings = TokenSettings(secret: secret, issuer: issuer, audience: audience)
             let text = TokenIssuer(settings: settings).issue(
-                tenant: "globex", subject: "né \"x\"\n", roles: [.agent, .ops], issuedAtSeconds: 900,
+                tenant: "globex", subject: "né \"x\"\n", roles: [.agent, .ops],
+                issuedAtSeconds: 900,
                 expiresAtSeconds: 1900)
             let principal = TokenVerifier(settings: settings, directory: tenants()).principal(text)
             #expect(principal?.tenant == TenantIndex(1))
@@ -321,7 +341,8 @@ private let refusals: [Refusal] = [
     @Test func `An issuer of another secret, or for another audience, is not believed`() {
         let other = TokenSettings(secret: Array("x".utf8) + secret, issuer: "us", audience: nil)
         let text = TokenIssuer(settings: other).issue(
-            tenant: "acme", subject: "x", roles: [.admin], issuedAtSeconds: 1, expiresAtSeconds: 5000)
+            tenant: "acme", subject: "x", roles: [.admin], issuedAtSeconds: 1,
+            expiresAtSeconds: 5000)
         #expect(verifier().fault(text) == .signature)
         #expect(TokenVerifier(settings: other, directory: tenants()).fault(text) == nil)
         let strict = TokenSettings(secret: other.secret.array, issuer: "us", audience: "chat")

@@ -54,8 +54,8 @@ private func assemble(
     return report
 }
 
-/// Whole, at every split point, at every pair of some, and byte by byte. The number of announcements may
-/// differ; everything else may not.
+/// Whole, at every split point, at every pair of some, and byte by byte. The number of
+/// announcements may differ; everything else may not.
 private func assembleInEveryWay(_ input: String, bodyBytesMax: Int = 1000) -> Report? {
     let whole = assemble(input, bodyBytesMax: bodyBytesMax)
     let count = input.utf8.count
@@ -105,7 +105,8 @@ private func assembleInEveryWay(_ input: String, bodyBytesMax: Int = 1000) -> Re
     }
 
     @Test func `An expected 100 is announced even when the body is there`() {
-        let report = assembleInEveryWay(post("Content-Length: 3\r\nExpect: 100-continue\r\n", "abc"))
+        let report = assembleInEveryWay(
+            post("Content-Length: 3\r\nExpect: 100-continue\r\n", "abc"))
         #expect(report?.announcements == 1)
         #expect(report?.body == "abc")
     }
@@ -133,7 +134,9 @@ private func assembleInEveryWay(_ input: String, bodyBytesMax: Int = 1000) -> Re
         _ first: String
     ) {
         let assembler = RequestAssembler()
-        let requests = [first, post("Transfer-Encoding: chunked\r\n", "2\r\nxy\r\n0\r\n\r\n"), first, get()]
+        let requests = [
+            first, post("Transfer-Encoding: chunked\r\n", "2\r\nxy\r\n0\r\n\r\n"), first, get(),
+        ]
         var rest = requests.joined()
         var bodies: [String?] = []
         for request in requests {
@@ -165,13 +168,16 @@ private func assembleInEveryWay(_ input: String, bodyBytesMax: Int = 1000) -> Re
 }
 
 @Suite struct RequestFaultTests {
-    @Test func `A length above the limit is announced, so that the caller may stream, and then refused`() {
+    @Test
+    func `A length above the limit is announced, so that the caller may stream, and then refused`()
+    {
         for body in ["", "x", String(repeating: "x", count: 11)] {
             let report = assemble(post("Content-Length: 11\r\n", body), bodyBytesMax: 10)
             #expect(report.fault == .bodyTooLarge)
             #expect(report.announcements == 1)
         }
-        #expect(assemble(post("Content-Length: 10\r\n", "0123456789"), bodyBytesMax: 10).fault == nil)
+        #expect(
+            assemble(post("Content-Length: 10\r\n", "0123456789"), bodyBytesMax: 10).fault == nil)
     }
 
     @Test(arguments: ["9223372036854775807", "4294967296", "1001"])
@@ -210,14 +216,18 @@ private func assembleInEveryWay(_ input: String, bodyBytesMax: Int = 1000) -> Re
         (post("Transfer-Encoding: gzip, chunked\r\n", ""), .unsupportedTransferCoding),
         (get("Expect: x\r\n"), .expectationFailed),
     ])
-    func `A malformed request is refused for its reason at every split`(_ input: String, _ error: HTTPError) {
+    func `A malformed request is refused for its reason at every split`(
+        _ input: String, _ error: HTTPError
+    ) {
         #expect(assembleInEveryWay(input)?.fault == .http(error))
     }
 }
 
 @Suite struct BodyStreamTests {
     /// The streamed body of `input`, fed in pieces whose sizes repeat; nil when it does not end.
-    private func stream(_ input: String, pieceBytes: Int) throws(RequestFault) -> (body: String, next: Int)? {
+    private func stream(
+        _ input: String, pieceBytes: Int
+    ) throws(RequestFault) -> (body: String, next: Int)? {
         let bytes = Array(input.utf8)
         let assembler = RequestAssembler()
         let whole = ByteBlock(bytes)
@@ -249,12 +259,16 @@ private func assembleInEveryWay(_ input: String, bodyBytesMax: Int = 1000) -> Re
     }
 
     @Test(arguments: [1, 2, 3, 5, 7, 100_000])
-    func `A body above the limit is streamed piece by piece to its exact end`(_ pieceBytes: Int) throws {
+    func `A body above the limit is streamed piece by piece to its exact end`(
+        _ pieceBytes: Int
+    ) throws {
         let text = String(repeating: "0123456789", count: 30)
         let next = "GET /next"
         for wire in [
             post("Content-Length: 300\r\n", text),
-            post("Transfer-Encoding: chunked\r\n", "c8\r\n\(text.prefix(200))\r\n64\r\n\(text.suffix(100))\r\n0\r\n\r\n"),
+            post(
+                "Transfer-Encoding: chunked\r\n",
+                "c8\r\n\(text.prefix(200))\r\n64\r\n\(text.suffix(100))\r\n0\r\n\r\n"),
         ] {
             let found = try stream(wire + next, pieceBytes: pieceBytes)
             #expect(found?.body == text)
@@ -264,7 +278,9 @@ private func assembleInEveryWay(_ input: String, bodyBytesMax: Int = 1000) -> Re
 
     @Test func `A stream that is cut off does not end`() throws {
         #expect(try stream(post("Content-Length: 5\r\n", "abcd"), pieceBytes: 2) == nil)
-        #expect(try stream(post("Transfer-Encoding: chunked\r\n", "4\r\nabcd\r\n0\r\n"), pieceBytes: 2) == nil)
+        #expect(
+            try stream(post("Transfer-Encoding: chunked\r\n", "4\r\nabcd\r\n0\r\n"), pieceBytes: 2)
+                == nil)
     }
 
     @Test func `A malformed chunk ends the stream with its reason`() {

@@ -55,7 +55,8 @@ private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
     }
 
     @Test(arguments: [
-        "", "x", "//", "health", "/Health", "/health/", "/health/Detailed", "/healthz", "/api", "/api/",
+        "", "x", "//", "health", "/Health", "/health/", "/health/Detailed", "/healthz", "/api",
+        "/api/",
         "/api/v2", "/api/v1/chat/message", "/api/v3/chat/message", "/api/v2/chat", "/api/v2/chat/",
         "/api/v2/chat/messages", "/api/v2/chat/conversations/", "/api/v2/chat/conversation/x",
         "/api/v2/chat/conversations/x/", "/api/v2/chat/conversations/x/messages",

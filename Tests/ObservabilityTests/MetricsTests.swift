@@ -61,12 +61,15 @@ import Testing
         #expect(Histogram.microseconds().counts.count == Histogram.microseconds().bounds.count + 1)
     }
 
-    @Test("The ready-made bounds rise strictly", arguments: [Histogram.microseconds(), Histogram.items()])
+    @Test(
+        "The ready-made bounds rise strictly",
+        arguments: [Histogram.microseconds(), Histogram.items()])
     func readyMadeBoundsRise(_ histogram: Histogram) {
         #expect(zip(histogram.bounds, histogram.bounds.dropFirst()).allSatisfy { $0 < $1 })
     }
 
-    @Test("Every ready-made bound is the upper edge of its own bucket",
+    @Test(
+        "Every ready-made bound is the upper edge of its own bucket",
         arguments: [Histogram.microseconds(), Histogram.items()])
     func everyBucketIsReached(_ histogram: Histogram) {
         for bound in histogram.bounds { histogram.record(bound) }

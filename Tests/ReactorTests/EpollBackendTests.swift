@@ -13,7 +13,9 @@ private let other = Token(slot: 9, generation: 3)
 @Suite struct EpollBackendTests {
     // MARK: Accept
 
-    @Test("One accept operation brings every connection that comes, each once") func accepts() throws {
+    @Test("One accept operation brings every connection that comes, each once") func accepts()
+        throws
+    {
         let rig = try Rig()
         let listener = try listener()
         #expect(rig.submit(.accept, listener.descriptor, token).count == 0)
@@ -43,17 +45,24 @@ private let other = Token(slot: 9, generation: 3)
             let free = dup(0)
             close(free)
             var limit = rlimit()
-            precondition(unsafe getrlimit(__rlimit_resource_t(7), &limit) == 0, "RLIMIT_NOFILE is 7 on Linux")
+            precondition(
+                unsafe getrlimit(__rlimit_resource_t(7), &limit) == 0, "RLIMIT_NOFILE is 7 on Linux"
+            )
             let before = limit.rlim_cur
             limit.rlim_cur = rlim_t(free)
-            precondition(unsafe setrlimit(__rlimit_resource_t(7), &limit) == 0, "the limit can be lowered")
-            precondition(rig.submit(.accept, listener.descriptor, token).isEmpty, "nothing is known at once")
+            precondition(
+                unsafe setrlimit(__rlimit_resource_t(7), &limit) == 0, "the limit can be lowered")
+            precondition(
+                rig.submit(.accept, listener.descriptor, token).isEmpty, "nothing is known at once")
             precondition(rig.wait().map(\.result) == [-EMFILE], "accept fails with EMFILE")
             precondition(rig.poll().isEmpty, "and says so once")
             limit.rlim_cur = before
-            precondition(unsafe setrlimit(__rlimit_resource_t(7), &limit) == 0, "the limit can be raised again")
+            precondition(
+                unsafe setrlimit(__rlimit_resource_t(7), &limit) == 0,
+                "the limit can be raised again")
             precondition(rig.poll().isEmpty, "still disarmed")
-            precondition(rig.submit(.accept, listener.descriptor, token).isEmpty, "nothing is known at once")
+            precondition(
+                rig.submit(.accept, listener.descriptor, token).isEmpty, "nothing is known at once")
             precondition(rig.wait().map { $0.result >= 0 } == [true], "armed again")
             client.close()
         }
@@ -61,7 +70,8 @@ private let other = Token(slot: 9, generation: 3)
 
     // MARK: Receive
 
-    @Test("One receive operation brings all bytes that come, in buffers of the pool") func receives() throws {
+    @Test("One receive operation brings all bytes that come, in buffers of the pool")
+    func receives() throws {
         let rig = try Rig(buffers: 1)
         let (near, far) = try connection()
         #expect(rig.submit(.receive, near.descriptor, token).count == 0)
@@ -88,7 +98,8 @@ private let other = Token(slot: 9, generation: 3)
         var received: [UInt8] = []
         while received.count < bytes.count {
             let completions = rig.wait()
-            guard let completion = completions.first, completions.count == 1, completion.result > 0 else { break }
+            guard let completion = completions.first, completions.count == 1, completion.result > 0
+            else { break }
             #expect(completion.result <= ReceivePool.bufferBytes)
             received += rig.take(completion)
         }
@@ -113,7 +124,8 @@ private let other = Token(slot: 9, generation: 3)
         #expect(Set(firstBytes + second.map(rig.take)) == [[1], [2]])
     }
 
-    @Test("A paused connection brings nothing, a resumed one what came meanwhile") func pausesAndResumes() throws {
+    @Test("A paused connection brings nothing, a resumed one what came meanwhile")
+    func pausesAndResumes() throws {
         let rig = try Rig()
         let (near, far) = try connection()
         _ = rig.submit(.receive, near.descriptor, token)
@@ -124,7 +136,9 @@ private let other = Token(slot: 9, generation: 3)
         #expect(rig.wait().map(rig.take) == [[1, 2]])
     }
 
-    @Test("The end of the stream is a result of zero that holds no buffer") func endOfStream() throws {
+    @Test("The end of the stream is a result of zero that holds no buffer") func endOfStream()
+        throws
+    {
         let rig = try Rig(buffers: 1)
         let (near, far) = try connection()
         _ = rig.submit(.receive, near.descriptor, token)
@@ -152,7 +166,8 @@ private let other = Token(slot: 9, generation: 3)
         #expect(!rig.pool.isEmpty)
     }
 
-    @Test("The reset of a paused connection is said once, also when it is paused again") func resetWhilePaused() throws {
+    @Test("The reset of a paused connection is said once, also when it is paused again")
+    func resetWhilePaused() throws {
         let rig = try Rig()
         let (near, far) = try connection()
         _ = rig.submit(.receive, near.descriptor, token)
@@ -218,13 +233,15 @@ private let other = Token(slot: 9, generation: 3)
             segments.didSend(Int(completion.result), from: &queue)
         }
         #expect(refusals > 0, "the socket was never full: nothing was tested")
-        #expect(rig.poll().count == 0, "a socket with room is not reported when nothing is to be sent")
+        #expect(
+            rig.poll().count == 0, "a socket with room is not reported when nothing is to be sent")
         #expect(rig.submit(.close, near.giveAway(), token).count == 0)
         while let some = try far.readSome() { received += some }
         #expect(received == bytes, "seed \(chance.seed)")
     }
 
-    @Test("A send on a descriptor that never received waits for room as well") func fullAndNeverArmed() throws {
+    @Test("A send on a descriptor that never received waits for room as well")
+    func fullAndNeverArmed() throws {
         let rig = try Rig()
         let (near, far) = try localConnection()
         // Far above the numbers that the backend has seen.
@@ -236,11 +253,15 @@ private let other = Token(slot: 9, generation: 3)
         segments.append(ByteBlock([UInt8](repeating: 1, count: 4 << 20)), to: &queue)
         for _ in 0..<100 where !queue.isInFlight {
             segments.submit(&queue, descriptor: number, token: token, to: rig.operations)
-            if let completion = rig.submit().first { segments.didSend(Int(completion.result), from: &queue) }
+            if let completion = rig.submit().first {
+                segments.didSend(Int(completion.result), from: &queue)
+            }
         }
         #expect(queue.isInFlight, "the socket took everything")
         var completions: [Completion] = []
-        while completions.isEmpty, let some = try far.readSome(), !some.isEmpty { completions = rig.poll() }
+        while completions.isEmpty, let some = try far.readSome(), !some.isEmpty {
+            completions = rig.poll()
+        }
         #expect(completions.map(\.kind) == [.send])
         #expect(completions.allSatisfy { $0.result > 0 && $0.token == token })
         _ = high
@@ -284,7 +305,8 @@ private let other = Token(slot: 9, generation: 3)
         _ = (near, segments)
     }
 
-    @Test("Closing forgets a send that waits: the descriptor's next owner hears nothing of it") func closesWhileFull() throws {
+    @Test("Closing forgets a send that waits: the descriptor's next owner hears nothing of it")
+    func closesWhileFull() throws {
         let (rig, near, far, segments) = try full()
         let number = near.giveAway()
         #expect(rig.submit(.close, number, token).count == 0)
@@ -317,7 +339,8 @@ private let other = Token(slot: 9, generation: 3)
 
     // MARK: Generations, foreign descriptors, close
 
-    @Test("An event for a descriptor's earlier life is counted and brings nothing") func staleGeneration() throws {
+    @Test("An event for a descriptor's earlier life is counted and brings nothing")
+    func staleGeneration() throws {
         let rig = try Rig()
         let (near, far) = try connection()
         let number = near.giveAway()
@@ -342,7 +365,8 @@ private let other = Token(slot: 9, generation: 3)
         _ = (reused, keeper)
     }
 
-    @Test("A descriptor that is armed anew under another token brings events under that token") func tokenChanges() throws {
+    @Test("A descriptor that is armed anew under another token brings events under that token")
+    func tokenChanges() throws {
         let rig = try Rig()
         let (near, far) = try connection()
         _ = rig.submit(.receive, near.descriptor, token)
@@ -353,7 +377,8 @@ private let other = Token(slot: 9, generation: 3)
         #expect(rig.staleEventCount == 0)
     }
 
-    @Test("A foreign descriptor is reported each time it is readable, and not when it is quiet") func polls() throws {
+    @Test("A foreign descriptor is reported each time it is readable, and not when it is quiet")
+    func polls() throws {
         let rig = try Rig()
         let bell = Doorbell.make()
         defer { close(bell.descriptor) }
@@ -380,7 +405,8 @@ private let other = Token(slot: 9, generation: 3)
         #expect(rig.poll().count == 0)
     }
 
-    @Test("The operations of one turn are taken in order, and the queue is empty afterwards") func queueIsEmptied() throws {
+    @Test("The operations of one turn are taken in order, and the queue is empty afterwards")
+    func queueIsEmptied() throws {
         let rig = try Rig()
         let (near, far) = try connection()
         rig.operations.add(.receive, descriptor: near.descriptor, token: token)

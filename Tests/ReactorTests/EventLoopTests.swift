@@ -37,8 +37,8 @@ private struct ScriptedBackend: Backend, ~Copyable {
     }
 }
 
-/// Runs for so many turns. Each completion of a send causes the next, which is queued when the turn is
-/// finished, as corked writes are.
+/// Runs for so many turns. Each completion of a send causes the next, which is queued when the turn
+/// is finished, as corked writes are.
 private final class ScriptedDelegate: LoopDelegate {
     let log: Log
     let operations: OperationQueue
@@ -85,7 +85,9 @@ private final class ScriptedDelegate: LoopDelegate {
 }
 
 @Suite struct EventLoopTests {
-    private func run(_ prepare: (ScriptedDelegate) -> Void, turns: Int = 1) -> (Log, ScriptedDelegate) {
+    private func run(
+        _ prepare: (ScriptedDelegate) -> Void, turns: Int = 1
+    ) -> (Log, ScriptedDelegate) {
         let log = Log()
         let operations = OperationQueue()
         let delegate = ScriptedDelegate(log, operations, turns: turns)
@@ -114,7 +116,8 @@ private final class ScriptedDelegate: LoopDelegate {
         #expect(forEver.timeouts == [.max])
     }
 
-    @Test("With work in a ring the loop only looks at the kernel and does not wait") func ringWorkFirst() {
+    @Test("With work in a ring the loop only looks at the kernel and does not wait")
+    func ringWorkFirst() {
         let (log, delegate) = run {
             $0.timer = 99
             $0.ringWork = [true]
@@ -123,7 +126,9 @@ private final class ScriptedDelegate: LoopDelegate {
         #expect(delegate.ringWork == [])
     }
 
-    @Test("Ring work that shows up at the second look, after the sleep was announced, is not slept on")
+    @Test(
+        "Ring work that shows up at the second look, after the sleep was announced, is not slept on"
+    )
     func secondLook() {
         let (log, _) = run {
             $0.timer = 99
@@ -132,30 +137,38 @@ private final class ScriptedDelegate: LoopDelegate {
         #expect(log.timeouts == [0])
     }
 
-    @Test("A send that is taken at once is run in the same turn, with what it causes") func immediateSends() {
+    @Test("A send that is taken at once is run in the same turn, with what it causes")
+    func immediateSends() {
         let (log, delegate) = run {
             $0.operations.add(.send, descriptor: 0, token: token)
             $0.sendsLeft = 1
         }
-        #expect(Array(log.entries.prefix(6)) == [.submit(1), .run(1), .finish, .submit(1), .run(1), .finish])
+        #expect(
+            Array(log.entries.prefix(6)) == [
+                .submit(1), .run(1), .finish, .submit(1), .run(1), .finish,
+            ])
         #expect(delegate.sendsLeft == 0)
     }
 
-    @Test("However long a chain of immediate sends is, the loop never sleeps on a corked write",
-        arguments: 1...12) func chainOfSends(_ count: Int) {
-        let (log, delegate) = run({
-            $0.operations.add(.send, descriptor: 0, token: token)
-            $0.sendsLeft = count
-        }, turns: 2)
+    @Test(
+        "However long a chain of immediate sends is, the loop never sleeps on a corked write",
+        arguments: 1...12) func chainOfSends(_ count: Int)
+    {
+        let (log, delegate) = run(
+            {
+                $0.operations.add(.send, descriptor: 0, token: token)
+                $0.sendsLeft = count
+            }, turns: 2)
         #expect(!delegate.sleptOnCorkedWrite)
         #expect(log.timeouts.count == 2)
     }
 
     @Test("A chain without end does not keep the loop from the kernel") func endlessChain() {
-        let (log, _) = run({
-            $0.operations.add(.send, descriptor: 0, token: token)
-            $0.sendsLeft = .max
-        }, turns: 3)
+        let (log, _) = run(
+            {
+                $0.operations.add(.send, descriptor: 0, token: token)
+                $0.sendsLeft = .max
+            }, turns: 3)
         #expect(log.timeouts == [0, 0, 0])
     }
 }
@@ -190,7 +203,8 @@ private final class RingDelegate: LoopDelegate {
 }
 
 @Suite struct EventLoopOnEpollTests {
-    @Test("A loop asleep on epoll is woken by another thread's port until it is told to stop") func wokenByPort() throws {
+    @Test("A loop asleep on epoll is woken by another thread's port until it is told to stop")
+    func wokenByPort() throws {
         let bell = Doorbell.make()
         defer { close(bell.descriptor) }
         let ring = Ring<Int>(capacity: 64)

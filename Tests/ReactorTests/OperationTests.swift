@@ -38,7 +38,9 @@ import Testing
     @Test("A batch is full at its capacity, and empty once cleared") func capacity() {
         let batch = CompletionBatch(capacity: 2)
         #expect(!batch.isFull)
-        for result: Int32 in [1, 2] { batch.append(Completion(token: .none, kind: .send, result: result)) }
+        for result: Int32 in [1, 2] {
+            batch.append(Completion(token: .none, kind: .send, result: result))
+        }
         #expect(batch.isFull)
         #expect(batch.completions.map(\.result) == [1, 2])
         batch.removeAll()

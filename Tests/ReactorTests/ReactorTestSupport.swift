@@ -1,5 +1,5 @@
-// What the reactor's tests share: real loopback sockets on ports that the kernel chooses, and a backend with
-// its queue and batch.
+// What the reactor's tests share: real loopback sockets on ports that the kernel chooses, and a
+// backend with its queue and batch.
 
 import Bytes
 import CLinux
@@ -39,7 +39,8 @@ final class Socket {
     /// Closes with a reset in place of an orderly end.
     func reset() {
         var option = linger(l_onoff: 1, l_linger: 0)
-        unsafe setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout<linger>.size))
+        unsafe setsockopt(
+            descriptor, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout<linger>.size))
         close()
     }
 
@@ -49,7 +50,8 @@ final class Socket {
         guard count == bytes.count else { throw SystemRefused("send") }
     }
 
-    /// What has arrived; nil at the end of the stream. Only the far ends of `connection` wait for it.
+    /// What has arrived; nil at the end of the stream. Only the far ends of `connection` wait for
+    /// it.
     func readSome(_ countMax: Int = 65_536) throws -> [UInt8]? {
         var bytes = [UInt8](repeating: 0, count: countMax)
         let count = unsafe recv(descriptor, &bytes, countMax, 0)
@@ -80,7 +82,8 @@ func client(of listener: Socket) throws -> Socket {
     return client
 }
 
-/// The two ends of one connection over the loopback; `near` does not block, as the loop's own sockets.
+/// The two ends of one connection over the loopback; `near` does not block, as the loop's own
+/// sockets.
 func connection() throws -> (near: Socket, far: Socket) {
     let listener = try listener()
     let far = try client(of: listener)

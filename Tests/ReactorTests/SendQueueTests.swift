@@ -34,7 +34,8 @@ private struct Sender {
         expected += bytes[offset...]
     }
 
-    /// One send of which the kernel takes up to `bytesMax`. False when other bytes than expected were offered.
+    /// One send of which the kernel takes up to `bytesMax`. False when other bytes than expected
+    /// were offered.
     mutating func send(bytesMax: Int, between: (inout Sender) -> Void = { _ in }) -> Bool {
         operations.removeAll()
         pool.submit(&queue, descriptor: 3, token: token, to: operations)
@@ -98,7 +99,9 @@ private func numbered(_ count: Int, from start: Int = 0) -> [UInt8] {
         #expect(gathered(sender.operations) == sender.expected)
     }
 
-    @Test("A copy may be larger than a chunk, and fill chunks exactly", arguments: [4095, 4096, 4097, 8192, 20_000])
+    @Test(
+        "A copy may be larger than a chunk, and fill chunks exactly",
+        arguments: [4095, 4096, 4097, 8192, 20_000])
     func largeCopies(_ count: Int) {
         var sender = Sender()
         sender.copy(numbered(count))
@@ -108,7 +111,9 @@ private func numbered(_ count: Int, from start: Int = 0) -> [UInt8] {
         #expect(sender.queue.isEmpty)
     }
 
-    @Test("A large block is lent where it lies, a small one is copied", arguments: [1, 1024, 1025, 100_000])
+    @Test(
+        "A large block is lent where it lies, a small one is copied",
+        arguments: [1, 1024, 1025, 100_000])
     func blocks(_ count: Int) {
         let pool = SegmentPool()
         let operations = OperationQueue()
@@ -142,9 +147,12 @@ private func numbered(_ count: Int, from start: Int = 0) -> [UInt8] {
         #expect(isRight)
     }
 
-    @Test("Order holds when every send takes only so many bytes", arguments: [
-        1, 2, 3, 7, 100, 1023, 1024, 1025, 4095, 4096, 4097, 9999,
-    ]) func partialSends(_ bytesMax: Int) {
+    @Test(
+        "Order holds when every send takes only so many bytes",
+        arguments: [
+            1, 2, 3, 7, 100, 1023, 1024, 1025, 4095, 4096, 4097, 9999,
+        ]) func partialSends(_ bytesMax: Int)
+    {
         var sender = Sender()
         sender.copy(numbered(300))
         sender.block(numbered(1500, from: 9))
@@ -169,7 +177,8 @@ private func numbered(_ count: Int, from start: Int = 0) -> [UInt8] {
         #expect(sender.queue.isEmpty)
     }
 
-    @Test("What is appended during a send goes behind it and is not part of it") func appendInFlight() {
+    @Test("What is appended during a send goes behind it and is not part of it")
+    func appendInFlight() {
         var sender = Sender()
         sender.copy([1, 2, 3])
         let first = sender.send(bytesMax: 2) { $0.copy([4, 5]) }
@@ -194,7 +203,8 @@ private func numbered(_ count: Int, from start: Int = 0) -> [UInt8] {
         #expect(sender.expected == [])
     }
 
-    @Test("A second send while one is in flight traps, and so does one of nothing") func submitTraps() async {
+    @Test("A second send while one is in flight traps, and so does one of nothing")
+    func submitTraps() async {
         await #expect(processExitsWith: .failure) {
             var sender = Sender()
             sender.copy([1])
@@ -253,7 +263,8 @@ private func numbered(_ count: Int, from start: Int = 0) -> [UInt8] {
         #expect(sender.pool.chunkCount == 2)
     }
 
-    @Test("Many queues of one pool, with any mix of writes and sends, keep to their models",
+    @Test(
+        "Many queues of one pool, with any mix of writes and sends, keep to their models",
         arguments: 1...8 as ClosedRange<UInt64>)
     func model(_ round: UInt64) {
         var chance = Seeded.fromEnvironment(or: round)
@@ -287,7 +298,8 @@ private func numbered(_ count: Int, from start: Int = 0) -> [UInt8] {
                 queues[index].expected.removeFirst(taken)
             }
             guard queues[index].queue.byteCount == queues[index].expected.count else {
-                Issue.record("seed \(chance.seed), step \(step): \(queues[index].queue.byteCount) bytes")
+                Issue.record(
+                    "seed \(chance.seed), step \(step): \(queues[index].queue.byteCount) bytes")
                 return
             }
         }

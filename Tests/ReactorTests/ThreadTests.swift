@@ -17,9 +17,12 @@ import Testing
         #expect(runs.load(0) == 1)
     }
 
-    @Test("A thread bears its name, cut to what the kernel takes", arguments: [
-        ("shard-3", "shard-3"), ("a-name-that-is-far-too-long", "a-name-that-is-"),
-    ]) func names(_ name: String, _ shown: String) {
+    @Test(
+        "A thread bears its name, cut to what the kernel takes",
+        arguments: [
+            ("shard-3", "shard-3"), ("a-name-that-is-far-too-long", "a-name-that-is-"),
+        ]) func names(_ name: String, _ shown: String)
+    {
         let seen = Mutex("")
         WorkerThread(name: name) {
             let file = unsafe open("/proc/thread-self/comm", O_RDONLY)
@@ -54,7 +57,8 @@ import Testing
         bell.silence()
     }
 
-    @Test("Blocking on a bell that has rung returns at once and silences it") func blockTakesTheRing() {
+    @Test("Blocking on a bell that has rung returns at once and silences it")
+    func blockTakesTheRing() {
         let bell = Doorbell.make()
         defer { close(bell.descriptor) }
         bell.announceSleep()

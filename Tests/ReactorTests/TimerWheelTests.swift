@@ -7,7 +7,8 @@ import Testing
 private let tick = TimerWheel.tickNanoseconds
 
 private func event(_ number: Int) -> TimerEvent {
-    TimerEvent(code: UInt8(truncatingIfNeeded: number), token: Token(slot: UInt32(number), generation: 1))
+    TimerEvent(
+        code: UInt8(truncatingIfNeeded: number), token: Token(slot: UInt32(number), generation: 1))
 }
 
 /// The wheel beside a plain list of what is set, with every promise checked at each step.
@@ -54,9 +55,13 @@ private struct Model {
                 continue
             }
             fired.append((timer.id, now))
-            if timer.due > now { failure = failure ?? "timer \(number) fired \(timer.due - now) ns early" }
+            if timer.due > now {
+                failure = failure ?? "timer \(number) fired \(timer.due - now) ns early"
+            }
             let dueTick = max((timer.due + tick - 1) / tick, timer.setAt / tick + 1)
-            if dueTick < lastDueTick { failure = failure ?? "timer \(number) fired after a later one" }
+            if dueTick < lastDueTick {
+                failure = failure ?? "timer \(number) fired after a later one"
+            }
             lastDueTick = dueTick
         }
         // Whatever is due for a whole tick has fired; nothing else can make up for it.
@@ -80,7 +85,9 @@ private struct Model {
             return
         }
         // A wait of that long ends within a tick of the next due time.
-        if now + next >= max(due, now) + tick { failure = failure ?? "next in \(next) ns, due in \(Int64(due) - Int64(now))" }
+        if now + next >= max(due, now) + tick {
+            failure = failure ?? "next in \(next) ns, due in \(Int64(due) - Int64(now))"
+        }
     }
 }
 
@@ -100,7 +107,8 @@ private struct Model {
 
     @Test("A timer fires with its own code and token, once") func firesOnce() {
         let wheel = TimerWheel(nowNanoseconds: 0)
-        _ = wheel.set(dueNanoseconds: tick, TimerEvent(code: 9, token: Token(slot: 3, generation: 5)))
+        _ = wheel.set(
+            dueNanoseconds: tick, TimerEvent(code: 9, token: Token(slot: 3, generation: 5)))
         var events: [TimerEvent] = []
         wheel.advance(toNanoseconds: tick) { events.append($0) }
         wheel.advance(toNanoseconds: 1000 * tick) { events.append($0) }
@@ -125,9 +133,11 @@ private struct Model {
         #expect(Set(fired(wheel, at: 101 * tick)) == [1, 2])
     }
 
-    @Test("Advanced tick by tick, each timer fires in the very tick of its due time", arguments: [
-        1, 2, 255, 256, 257, 511, 512, 65_535, 65_536, 65_792,
-    ] as [UInt64], [0, 1, 255, 65_535] as [UInt64])
+    @Test(
+        "Advanced tick by tick, each timer fires in the very tick of its due time",
+        arguments: [
+            1, 2, 255, 256, 257, 511, 512, 65_535, 65_536, 65_792,
+        ] as [UInt64], [0, 1, 255, 65_535] as [UInt64])
     func exactTick(_ distance: UInt64, _ start: UInt64) {
         let wheel = TimerWheel(nowNanoseconds: start * tick)
         _ = wheel.set(dueNanoseconds: (start + distance) * tick, event(1))
@@ -153,7 +163,9 @@ private struct Model {
     @Test("One long jump fires all that lies between, in order of time") func longJump() {
         let wheel = TimerWheel(nowNanoseconds: 0)
         let distances: [UInt64] = [1, 300, 70_000, 200, 65_536, 5, 256, 100_000]
-        for (number, distance) in distances.enumerated() { _ = wheel.set(dueNanoseconds: distance * tick, event(number)) }
+        for (number, distance) in distances.enumerated() {
+            _ = wheel.set(dueNanoseconds: distance * tick, event(number))
+        }
         let order = fired(wheel, at: 100_000 * tick)
         #expect(order.map { distances[$0] } == distances.sorted())
     }
@@ -168,7 +180,8 @@ private struct Model {
         }
     }
 
-    @Test("Cancelling twice, after firing, or with no timer at all changes nothing") func cancelsNothing() {
+    @Test("Cancelling twice, after firing, or with no timer at all changes nothing")
+    func cancelsNothing() {
         let wheel = TimerWheel(nowNanoseconds: 0)
         let first = wheel.set(dueNanoseconds: tick, event(1))
         #expect(fired(wheel, at: tick) == [1])
@@ -185,14 +198,17 @@ private struct Model {
         #expect(fired(wheel, at: 10 * tick) == [])
     }
 
-    @Test("What fires may set timers; one that is due within the same advance fires in it") func setsWhileFiring() {
+    @Test("What fires may set timers; one that is due within the same advance fires in it")
+    func setsWhileFiring() {
         let wheel = TimerWheel(nowNanoseconds: 0)
         _ = wheel.set(dueNanoseconds: tick, event(0))
         var numbers: [Int] = []
         wheel.advance(toNanoseconds: 1000 * tick) { fired in
             let number = Int(fired.token.slot)
             numbers.append(number)
-            if number < 5 { _ = wheel.set(dueNanoseconds: UInt64(number + 2) * 150 * tick, event(number + 1)) }
+            if number < 5 {
+                _ = wheel.set(dueNanoseconds: UInt64(number + 2) * 150 * tick, event(number + 1))
+            }
         }
         #expect(numbers == [0, 1, 2, 3, 4, 5])
         #expect(wheel.count == 0)
@@ -219,7 +235,8 @@ private struct Model {
         #expect(fired(wheel, at: 102 * tick) == [1])
     }
 
-    @Test("The wait for a near timer is exact, for a far one short enough to look again") func untilNext() {
+    @Test("The wait for a near timer is exact, for a far one short enough to look again")
+    func untilNext() {
         let wheel = TimerWheel(nowNanoseconds: 0)
         let far = wheel.set(dueNanoseconds: 100_000 * tick, event(1))
         #expect(wheel.nanosecondsUntilNext(now: 0).map { $0 > 0 && $0 <= 256 * tick } == true)
@@ -231,9 +248,12 @@ private struct Model {
         #expect(wheel.nanosecondsUntilNext(now: 7 * tick) == nil)
     }
 
-    @Test("A loop that sleeps as long as it is told fires each timer within a tick", arguments: [
-        1, 255, 256, 300, 65_536, 70_001,
-    ] as [UInt64]) func sleepsAsTold(_ distance: UInt64) {
+    @Test(
+        "A loop that sleeps as long as it is told fires each timer within a tick",
+        arguments: [
+            1, 255, 256, 300, 65_536, 70_001,
+        ] as [UInt64]) func sleepsAsTold(_ distance: UInt64)
+    {
         let start = 77 * tick + 1234
         let wheel = TimerWheel(nowNanoseconds: start)
         let due = start + distance * tick + 99
@@ -250,7 +270,9 @@ private struct Model {
         #expect(turns <= distance / 256 + 3, "the loop may not spin")
     }
 
-    @Test("Random sets, cancels and advances keep every promise", arguments: 1...12 as ClosedRange<UInt64>)
+    @Test(
+        "Random sets, cancels and advances keep every promise",
+        arguments: 1...12 as ClosedRange<UInt64>)
     func model(_ round: UInt64) {
         var chance = Seeded.fromEnvironment(or: round)
         var model = Model(now: chance.next() % (1 << 50))
@@ -260,7 +282,9 @@ private struct Model {
                 // Delays of every magnitude up to about a day, so that each level is used.
                 model.set(after: chance.next() % (1 << UInt64(10 + chance.below(37))))
             case 5:
-                if let number = model.pending.keys.sorted().randomElement(using: &chance) { model.cancel(number) }
+                if let number = model.pending.keys.sorted().randomElement(using: &chance) {
+                    model.cancel(number)
+                }
             case 6:
                 if !model.fired.isEmpty { model.cancelFired(chance.below(model.fired.count)) }
             case 7: model.advance(by: chance.next() % (1 << UInt64(20 + chance.below(15))))

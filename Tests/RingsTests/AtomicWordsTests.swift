@@ -36,7 +36,8 @@ import Testing
         }
     }
 
-    @Test("Increments by exchange from several threads are all counted") func contendedIncrements() {
+    @Test("Increments by exchange from several threads are all counted") func contendedIncrements()
+    {
         let words = AtomicWords(count: 1)
         let threads = (0..<3).map { index in
             WorkerThread(name: "words-\(index)") {

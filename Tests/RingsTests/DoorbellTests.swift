@@ -12,7 +12,9 @@ import Testing
     }
 
     private func bell(_ strokes: Strokes) -> Doorbell {
-        Doorbell(descriptor: 12) { descriptor in strokes.descriptors.withLock { $0.append(descriptor) } }
+        Doorbell(descriptor: 12) { descriptor in
+            strokes.descriptors.withLock { $0.append(descriptor) }
+        }
     }
 
     @Test("A bell whose sleeper is awake makes no system call") func awake() {
@@ -23,7 +25,8 @@ import Testing
         #expect(bell.ringCount == 0)
     }
 
-    @Test("A sleeper is rung once, however many wakers there are, on the bell's descriptor") func rungOnce() {
+    @Test("A sleeper is rung once, however many wakers there are, on the bell's descriptor")
+    func rungOnce() {
         let strokes = Strokes()
         let bell = bell(strokes)
         bell.announceSleep()
@@ -59,7 +62,8 @@ private func blockUntilRung(_ bell: Doorbell) -> Bool {
 
 /// One side of a ping-pong; it polls its bell's eventfd for a sleep.
 private final class Player: @unchecked Sendable {
-    // Safety: the ends belong to the one thread that calls `play`; the rest is read after it was joined.
+    // Safety: the ends belong to the one thread that calls `play`; the rest is read after it was
+    // joined.
     private var inlet: RingConsumer<Int>
     private var outlet: RingProducer<Int>
     private let own: Doorbell
@@ -68,7 +72,10 @@ private final class Player: @unchecked Sendable {
     private(set) var sleeps = 0
     private(set) var hasLostWakeup = false
 
-    init(_ inlet: consuming RingConsumer<Int>, _ outlet: consuming RingProducer<Int>, own: Doorbell, peer: Doorbell) {
+    init(
+        _ inlet: consuming RingConsumer<Int>, _ outlet: consuming RingProducer<Int>, own: Doorbell,
+        peer: Doorbell
+    ) {
         self.inlet = inlet
         self.outlet = outlet
         self.own = own
@@ -104,7 +111,8 @@ private final class Player: @unchecked Sendable {
 }
 
 @Suite(.serialized) struct DoorbellThreadsTests {
-    @Test("A hundred thousand ping-pongs between two sleeping threads lose no wakeup") func pingPong() {
+    @Test("A hundred thousand ping-pongs between two sleeping threads lose no wakeup")
+    func pingPong() {
         let last = 200_000
         let there = Ring<Int>(capacity: 1)
         let back = Ring<Int>(capacity: 1)
@@ -127,7 +135,8 @@ private final class Player: @unchecked Sendable {
         #expect(bellA.ringCount <= playerA.received.count + 1)
     }
 
-    @Test("Two busy wakers whose calls must be answered never leave the sleeper asleep") func twoWakers() {
+    @Test("Two busy wakers whose calls must be answered never leave the sleeper asleep")
+    func twoWakers() {
         let calls = 60_000
         let bell = Doorbell.make()
         defer { close(bell.descriptor) }
@@ -161,8 +170,10 @@ private final class Player: @unchecked Sendable {
                 for call in 1...calls {
                     _ = end.push(call)
                     bell.ringIfAsleep()
-                    // Each call waits for its answer, so that no later ring can make up for a lost one.
-                    while answers.load(index) != UInt64(call), !hasGivenUp.load(ordering: .relaxed) { sched_yield() }
+                    // Each call waits for its answer, so that no later ring can make up for a lost
+                    // one.
+                    while answers.load(index) != UInt64(call), !hasGivenUp.load(ordering: .relaxed)
+                    { sched_yield() }
                     if hasGivenUp.load(ordering: .relaxed) { return }
                 }
             }

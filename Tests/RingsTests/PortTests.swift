@@ -8,7 +8,9 @@ import Testing
 private final class Strokes: Sendable {
     private let strokes = Atomic<Int>(0)
     var count: Int { strokes.load(ordering: .relaxed) }
-    func bell() -> Doorbell { Doorbell(descriptor: 77) { _ in self.strokes.wrappingAdd(1, ordering: .relaxed) } }
+    func bell() -> Doorbell {
+        Doorbell(descriptor: 77) { _ in self.strokes.wrappingAdd(1, ordering: .relaxed) }
+    }
 }
 
 private func pair<Element: Sendable>(
@@ -25,7 +27,8 @@ private func drained<Element>(_ inlet: Inlet<Element>, limit: Int = .max) -> [El
 }
 
 @Suite struct PortTests {
-    @Test("What was sent arrives in order, after the flush and not before") func arrivesAfterFlush() {
+    @Test("What was sent arrives in order, after the flush and not before") func arrivesAfterFlush()
+    {
         let (port, inlet) = pair(capacity: 8)
         for element in 0..<5 { port.send(element) }
         #expect(inlet.isEmpty())
@@ -36,7 +39,8 @@ private func drained<Element>(_ inlet: Inlet<Element>, limit: Int = .max) -> [El
         #expect(port.depth() == 0)
     }
 
-    @Test("A full ring makes elements wait, none is dropped and order holds") func fullRingQueues() {
+    @Test("A full ring makes elements wait, none is dropped and order holds") func fullRingQueues()
+    {
         let (port, inlet) = pair(capacity: 4)
         for element in 0..<100 { port.send(element) }
         #expect(port.isCongested)
@@ -51,7 +55,8 @@ private func drained<Element>(_ inlet: Inlet<Element>, limit: Int = .max) -> [El
         #expect(port.depth() == 0)
     }
 
-    @Test("A ring that is just full is not congested, one element more is") func congestionBoundary() {
+    @Test("A ring that is just full is not congested, one element more is")
+    func congestionBoundary() {
         let (port, inlet) = pair(capacity: 4)
         for element in 0..<4 { port.send(element) }
         #expect(!port.isCongested)
@@ -115,7 +120,8 @@ private func drained<Element>(_ inlet: Inlet<Element>, limit: Int = .max) -> [El
         #expect(inlet.pop() == 1)
     }
 
-    @Test("A port that stays congested does not keep what it has passed on") func passedOnIsLetGo() {
+    @Test("A port that stays congested does not keep what it has passed on") func passedOnIsLetGo()
+    {
         let tally = Tally()
         let (port, inlet) = pair(capacity: 4, of: Counted.self)
         for number in 0..<10 { port.send(Counted(number, tally)) }
@@ -143,7 +149,8 @@ private func drained<Element>(_ inlet: Inlet<Element>, limit: Int = .max) -> [El
         #expect(tally.aliveCount == 0)
     }
 
-    @Test("Any mix of sends, flushes and bounded drains loses and reorders nothing",
+    @Test(
+        "Any mix of sends, flushes and bounded drains loses and reorders nothing",
         arguments: 1...10 as ClosedRange<UInt64>)
     func model(_ round: UInt64) {
         var chance = Seeded.fromEnvironment(or: round)

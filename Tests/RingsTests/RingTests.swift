@@ -19,7 +19,9 @@ private struct Parcel: ~Copyable, Sendable {
         let ring = Ring<Int>(capacity: capacity)
         var producer = ring.producer
         var consumer = ring.consumer
-        let (room, depth, isEmpty, popped) = (producer.room(), producer.depth(), consumer.isEmpty(), consumer.pop())
+        let (room, depth, isEmpty, popped) = (
+            producer.room(), producer.depth(), consumer.isEmpty(), consumer.pop()
+        )
         #expect(producer.capacity == capacity)
         #expect(room == capacity)
         #expect(depth == 0)
@@ -143,7 +145,9 @@ private struct Parcel: ~Copyable, Sendable {
         var producer = ring.producer
         var consumer = ring.consumer
         for element in 0..<8 { _ = producer.push(element) }
-        for (limit, expected) in [(0, []), (3, [0, 1, 2]), (1, [3]), (100, [4, 5, 6, 7]), (5, [])] {
+        for (limit, expected) in [
+            (0, []), (3, [0, 1, 2]), (1, [3]), (100, [4, 5, 6, 7]), (5, []),
+        ] {
             var drained: [Int] = []
             let count = consumer.drain(limit: limit) { drained.append($0) }
             #expect(count == expected.count)
@@ -179,7 +183,8 @@ private struct Parcel: ~Copyable, Sendable {
         }
     }
 
-    @Test("Any sequence of stages, publishes, pops and drains leaves what an array holds",
+    @Test(
+        "Any sequence of stages, publishes, pops and drains leaves what an array holds",
         arguments: 1...10 as ClosedRange<UInt64>)
     func model(_ round: UInt64) {
         var chance = Seeded.fromEnvironment(or: round)
@@ -219,7 +224,8 @@ private struct Parcel: ~Copyable, Sendable {
 
     // MARK: Ownership
 
-    @Test("An element is freed when the consumer is done with it, not before") func freedWhenPopped() {
+    @Test("An element is freed when the consumer is done with it, not before")
+    func freedWhenPopped() {
         let tally = Tally()
         let ring = Ring<Parcel>(capacity: 4)
         var producer = ring.producer
@@ -250,9 +256,12 @@ private struct Parcel: ~Copyable, Sendable {
         _ = ring.consumer
     }
 
-    @Test("What is left when both ends are gone is freed once, whichever goes first", arguments: [
-        true, false,
-    ]) func leftoversAreFreed(_ producerFirst: Bool) {
+    @Test(
+        "What is left when both ends are gone is freed once, whichever goes first",
+        arguments: [
+            true, false,
+        ]) func leftoversAreFreed(_ producerFirst: Bool)
+    {
         let tally = Tally()
         do {
             let ring = Ring<Counted>(capacity: 8)
@@ -284,7 +293,8 @@ private struct Parcel: ~Copyable, Sendable {
         #expect(tally.aliveCount == 0)
     }
 
-    @Test("What the producer published before it went is still there to be popped") func producerGone() {
+    @Test("What the producer published before it went is still there to be popped")
+    func producerGone() {
         let ring = Ring<Int>(capacity: 4)
         var consumer = ring.consumer
         do {
@@ -319,7 +329,9 @@ private func produce(_ count: Int, batch: Int, _ end: Handover<RingProducer<Int>
     }
 }
 
-private func consume(_ count: Int, limit: Int, _ end: Handover<RingConsumer<Int>>, _ findings: Findings) {
+private func consume(
+    _ count: Int, limit: Int, _ end: Handover<RingConsumer<Int>>, _ findings: Findings
+) {
     var consumer = end.take()
     var (expected, sum, wrong) = (0, 0, -1)
     while expected < count {
@@ -335,22 +347,29 @@ private func consume(_ count: Int, limit: Int, _ end: Handover<RingConsumer<Int>
 }
 
 @Suite(.serialized) struct RingThreadsTests {
-    @Test("Two threads lose nothing, double nothing and keep the order", arguments: [
-        (1024, 64, 64), (4, 1, 4), (1, 1, 1),
-    ]) func twoThreads(_ capacity: Int, _ batch: Int, _ limit: Int) {
+    @Test(
+        "Two threads lose nothing, double nothing and keep the order",
+        arguments: [
+            (1024, 64, 64), (4, 1, 4), (1, 1, 1),
+        ]) func twoThreads(_ capacity: Int, _ batch: Int, _ limit: Int)
+    {
         let count = capacity >= 1024 ? 3_000_000 : 200_000
         let ring = Ring<Int>(capacity: capacity)
         let (producer, consumer) = (Handover(ring.producer), Handover(ring.consumer))
         let findings = Findings()
         let sending = WorkerThread(name: "ring-producer") { produce(count, batch: batch, producer) }
-        let receiving = WorkerThread(name: "ring-consumer") { consume(count, limit: limit, consumer, findings) }
+        let receiving = WorkerThread(name: "ring-consumer") {
+            consume(count, limit: limit, consumer, findings)
+        }
         sending.join()
         receiving.join()
         #expect(findings.firstOutOfOrder.load(ordering: .relaxed) == -1)
         #expect(findings.sum.load(ordering: .relaxed) == count * (count - 1) / 2)
     }
 
-    @Test("Objects made on one thread and freed on the other are each freed once, also those left over")
+    @Test(
+        "Objects made on one thread and freed on the other are each freed once, also those left over"
+    )
     func objectsCross() {
         let tally = Tally()
         let count = 100_000

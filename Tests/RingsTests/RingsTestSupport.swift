@@ -1,4 +1,5 @@
-// What the ring tests share: elements that count themselves, and boxes that carry an end to its thread.
+// What the ring tests share: elements that count themselves, and boxes that carry an end to its
+// thread.
 
 import Synchronization
 

@@ -1,5 +1,5 @@
-// The one source of chance in unit tests: seeded, and told in every failure, so that a run can be replayed
-// with `SEED=7 swift test --filter …`.
+// The one source of chance in unit tests: seeded, and told in every failure, so that a run can be
+// replayed with `SEED=7 swift test --filter …`.
 
 import Glibc
 
@@ -13,7 +13,8 @@ public struct Seeded: RandomNumberGenerator {
         state = seed
     }
 
-    /// Starts from the environment's `SEED`, or from `fallback` so that an ordinary run is repeatable.
+    /// Starts from the environment's `SEED`, or from `fallback` so that an ordinary run is
+    /// repeatable.
     public static func fromEnvironment(or fallback: UInt64) -> Seeded {
         let text = unsafe getenv("SEED").map { unsafe String(cString: $0) }
         return Seeded(text.flatMap { UInt64($0) } ?? fallback)

@@ -1,9 +1,9 @@
 // Owner: one thread. A parsed JSON document, read straight from simdjson's tape.
 //
-// The tape is an array of 64-bit words, a type letter in the top byte and a payload below (simdjson,
-// doc/tape.md): a container's payload is the index behind its end, a string's an offset into the string
-// buffer (4 bytes of length, the unescaped bytes), a number is followed by a word of its own. Numbers that
-// fit neither 64 bits nor a double are refused by the parser.
+// The tape is an array of 64-bit words, a type letter in the top byte and a payload below
+// (simdjson, doc/tape.md): a container's payload is the index behind its end, a string's an offset
+// into the string buffer (4 bytes of length, the unescaped bytes), a number is followed by a word
+// of its own. Numbers that fit neither 64 bits nor a double are refused by the parser.
 //
 // Budget: no allocation per document; a look at a field is a few loads.
 
@@ -29,8 +29,8 @@ public struct JSONNode: Equatable, BitwiseCopyable {
 }
 
 @safe public final class JSONParser {
-    // Safety: tape and strings point into the parser's own memory and are valid until the next parse;
-    // every access is checked against their counts.
+    // Safety: tape and strings point into the parser's own memory and are valid until the next
+    // parse; every access is checked against their counts.
     private let parser: OpaquePointer
     // Unchecked exclusivity: written by `parse` alone, and read a word at a time.
     @exclusivity(unchecked) @usableFromInline var document = unsafe csj_document()
@@ -48,8 +48,8 @@ public struct JSONNode: Equatable, BitwiseCopyable {
 
     public static var root: JSONNode { JSONNode(1) }
 
-    /// Parses and validates (RFC 8259, UTF-8 included). False for anything malformed. The span must have
-    /// `ByteBlock.paddingBytes` readable bytes behind it, as every buffer of `Bytes` has.
+    /// Parses and validates (RFC 8259, UTF-8 included). False for anything malformed. The span must
+    /// have `ByteBlock.paddingBytes` readable bytes behind it, as every buffer of `Bytes` has.
     public func parse(_ span: RawSpan) -> Bool {
         guard span.byteCount > 0 else { return false }
         return unsafe span.withUnsafeBytes { raw in
@@ -66,7 +66,8 @@ public struct JSONNode: Equatable, BitwiseCopyable {
     }
 
     @inlinable public func kind(_ node: JSONNode) -> JSONKind {
-        guard let kind = JSONKind(rawValue: UInt8(truncatingIfNeeded: word(node.index) >> 56)) else {
+        guard let kind = JSONKind(rawValue: UInt8(truncatingIfNeeded: word(node.index) >> 56))
+        else {
             preconditionFailure("a tape word with an unknown type")
         }
         return kind
@@ -76,15 +77,16 @@ public struct JSONNode: Equatable, BitwiseCopyable {
     @inlinable @_lifetime(borrow self) public func string(_ node: JSONNode) -> RawSpan {
         precondition(kind(node) == .string, "only a string has bytes")
         let offset = Int(word(node.index) & 0x00FF_FFFF_FFFF_FFFF)
-        // Safety: simdjson wrote the length and that many bytes at this offset of its string buffer; both
-        // are checked against the buffer's bound.
+        // Safety: simdjson wrote the length and that many bytes at this offset of its string
+        // buffer; both are checked against the buffer's bound.
         let span = strings(offset)
         return unsafe _overrideLifetime(span, borrowing: self)
     }
 
     @usableFromInline @_lifetime(borrow self) func strings(_ offset: Int) -> RawSpan {
         let start = unsafe UnsafeRawPointer(document.strings.unsafelyUnwrapped)
-        unsafe precondition(offset >= 0 && offset + 4 <= document.strings_count, "read past the strings")
+        unsafe precondition(
+            offset >= 0 && offset + 4 <= document.strings_count, "read past the strings")
         let count = unsafe Int(start.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
         unsafe precondition(offset + 4 + count <= document.strings_count, "read past the strings")
         let span = unsafe RawSpan(_unsafeStart: start + offset + 4, byteCount: count)
@@ -167,9 +169,9 @@ public struct JSONNode: Equatable, BitwiseCopyable {
         return count
     }
 
-    /// True when an object anywhere in `node` names a field twice: two readers could then disagree about
-    /// what was sent. An object of more than a few fields is sorted by seeded hashes, since comparing each
-    /// field with each would let one document of 64 KiB hold a core for seconds.
+    /// True when an object anywhere in `node` names a field twice: two readers could then disagree
+    /// about what was sent. An object of more than a few fields is sorted by seeded hashes, since
+    /// comparing each field with each would let one document of 64 KiB hold a core for seconds.
     public func hasDuplicateKeys(_ node: JSONNode) -> Bool {
         switch kind(node) {
         case .object:
@@ -180,7 +182,8 @@ public struct JSONNode: Equatable, BitwiseCopyable {
                 count += 1
                 key = nextKey(after: current)
             }
-            return count <= Self.fieldsComparedMax ? hasEqualKeys(node) : hasEqualKeysByHash(node, count)
+            return count <= Self.fieldsComparedMax
+                ? hasEqualKeys(node) : hasEqualKeysByHash(node, count)
         case .array:
             var element = first(in: node)
             while let current = element {
@@ -227,7 +230,8 @@ public struct JSONNode: Equatable, BitwiseCopyable {
         return false
     }
 
-    /// Of the value, whatever its spelling and the order of fields. Stable: it is stored and compared later.
+    /// Of the value, whatever its spelling and the order of fields. Stable: it is stored and
+    /// compared later.
     public func hash(_ node: JSONNode) -> UInt64 {
         let kind = kind(node)
         var hash = Self.mix(UInt64(kind.rawValue))
@@ -245,7 +249,8 @@ public struct JSONNode: Equatable, BitwiseCopyable {
             var sum: UInt64 = 0
             var key = first(in: node)
             while let current = key {
-                sum &+= Self.mix(string(current).hash(seed: hash) ^ self.hash(value(of: current)).byteSwapped)
+                sum &+= Self.mix(
+                    string(current).hash(seed: hash) ^ self.hash(value(of: current)).byteSwapped)
                 key = nextKey(after: current)
             }
             hash = Self.mix(hash ^ sum)
@@ -254,11 +259,13 @@ public struct JSONNode: Equatable, BitwiseCopyable {
     }
 
     private static func mix(_ value: UInt64) -> UInt64 {
-        let (high, low) = (value ^ 0x9E37_79B9_7F4A_7C15).multipliedFullWidth(by: 0xD6E8_FEB8_6659_FD93)
+        let (high, low) = (value ^ 0x9E37_79B9_7F4A_7C15).multipliedFullWidth(
+            by: 0xD6E8_FEB8_6659_FD93)
         return high ^ low ^ value
     }
 
-    /// The value as compact JSON: what is stored and sent on, so that no reader sees the sender's spelling.
+    /// The value as compact JSON: what is stored and sent on, so that no reader sees the sender's
+    /// spelling.
     public func write(_ node: JSONNode, into writer: ByteWriter) {
         switch kind(node) {
         case .string: writer.append(json: string(node))
