@@ -128,8 +128,8 @@ import Testing
         let rig = try Rig()
         let log = Log()
         _ = rig.commit(log.first(2))
-        // A trigger that cannot run: every insert of an entry fails, reading does not.
-        try rig.runOutside("CREATE TRIGGER broken BEFORE INSERT ON entries BEGIN SELECT no_such_function(); END")
+        // A trigger that cannot run: every commit of entries fails, reading does not.
+        try rig.runOutside("CREATE TRIGGER broken BEFORE INSERT ON tail BEGIN SELECT no_such_function(); END")
         let outcomes = rig.commit([Log(user: "a").first(), log.unit([log.entry(3, key: 1)])])
         #expect(outcomes.allSatisfy(\.isUnavailable) && outcomes.count == 2)
         #expect(rig.store.metrics.isWritable.current == 0)
@@ -144,24 +144,31 @@ import Testing
         #expect(rig.page(history(log.row.id))?.seqs == [1, 2, 3])
     }
 
-    @Test func `A unit that fails in the middle takes its row and first entries with it`() throws {
+    @Test func `A unit whose row cannot be written takes its whole batch with it, and none of it stays`() throws {
         let rig = try Rig()
-        // An overflow while the third entry is written; that is no constraint.
+        // An overflow while the second unit's row is written; that is no constraint.
         try rig.runOutside(
             """
-            CREATE TRIGGER broken BEFORE INSERT ON entries WHEN new.seq=3
+            CREATE TRIGGER broken BEFORE INSERT ON conversations WHEN new.user_id='bob'
             BEGIN SELECT abs(-9223372036854775807-1); END
             """)
-        let log = Log()
-        #expect(rig.commit(log.first(3))?.isUnavailable == true)
-        #expect(rig.conversation(log.row.id) == nil)
-        #expect(rig.commit(log.first(2))?.isCommitted == true)
+        let (ann, bob) = (Log(), Log(user: "bob"))
+        let unit = ann.unit([ann.entry(1, key: 1), ann.entry(2), ann.entry(3)], .insert)
+        #expect(rig.commit([unit, bob.first()]).areUnavailable)
+        #expect(rig.conversation(ann.row.id) == nil && rig.conversation(bob.row.id) == nil)
+        #expect(rig.commit(ann.unit([ann.entry(1, key: 1), ann.entry(2)], .insert))?.isCommitted == true)
     }
 
     @Test func `Reads of a broken table are told as unavailable and logged`() throws {
-        let rig = try Rig()
+        let files = TemporaryDirectory()
         let log = Log()
-        _ = rig.commit(log.first())
+        do {
+            let rig = try Rig(files)
+            _ = rig.commit(log.first())
+            rig.stop()
+        }
+        // A stop has folded the entry: it is read from the table.
+        let rig = try Rig(files)
         try rig.runOutside("ALTER TABLE entries RENAME TO hidden")
         #expect(rig.page(history(log.row.id))?.problem?.code == .temporarilyUnavailable)
         guard case .ownerRead(.unavailable(.conversation(let id)))? = rig.read(.owner(.conversation(log.row.id)))

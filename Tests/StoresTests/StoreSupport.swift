@@ -31,7 +31,7 @@ final class TemporaryDirectory {
 
     deinit {
         for suffix in ["", "-wal", "-shm", "-journal"] {
-            for name in ["messages.db", "directory.db", "other.db"] { unlink(path + "/" + name + suffix) }
+            for name in ["messages.db", "directory.db", "other.db", "copy.db"] { unlink(path + "/" + name + suffix) }
         }
         rmdir(path)
     }
@@ -74,12 +74,13 @@ final class Rig {
 
     init(
         _ files: TemporaryDirectory = TemporaryDirectory(), directory: TenantDirectory = tenants(),
-        coreCount: Int = 1, readerCount: Int = 1
+        coreCount: Int = 1, readerCount: Int = 1, rules: FoldRules = FoldRules()
     ) throws(SQLiteError) {
         self.files = files
         bells = (0..<coreCount).map { _ in Doorbell.make() }
         events = bells.map { _ in [] }
         let lines = lines
+        store.foldRules = rules
         clients = try store.start(
             path: files.file("messages.db"), directoryPath: files.file("directory.db"),
             directory: directory, coreBells: bells, readerCount: readerCount, log: { lines.add($0) })

@@ -40,6 +40,9 @@ public final class StoreClient {
 /// The embedded message store: one writer thread and some readers on one SQLite file.
 public final class MessageStore {
     public let metrics = StoreMetrics()
+    /// Changed by tests, before the start.
+    var foldRules = FoldRules()
+    let tail = LogTail()
     private let isStopping = StopFlag()
     private var bells: [Doorbell] = []
     private var threads: [WorkerThread] = []
@@ -65,8 +68,9 @@ public final class MessageStore {
             writerLinks.append(WriterLink(units: Inlet(units.consumer), events: Port(events.producer, doorbell: bell)))
         }
         let writer = try MessageWriter(
-            connection: connection, directory: directory, links: writerLinks, bell: writerBell, metrics: metrics,
-            isStopping: isStopping, log: log)
+            connection: connection, tail: tail, rules: foldRules, directory: directory,
+            links: writerLinks, bell: writerBell, metrics: metrics, isStopping: isStopping, log: log)
+        try writer.recover()
         bells.append(writerBell)
         threads.append(Self.thread("store-write", writer) { $0.run() })
 
@@ -82,7 +86,7 @@ public final class MessageStore {
                 links.append(ReaderLink(jobs: Inlet(jobs.consumer), events: Port(events.producer, doorbell: bell)))
             }
             let reader = try MessageReader(
-                path: path, directoryStore: try DirectoryStore(path: directoryPath), directory: directory,
+                path: path, tail: tail, directoryStore: try DirectoryStore(path: directoryPath), directory: directory,
                 links: links, bell: readerBell, isStopping: isStopping, log: log)
             bells.append(readerBell)
             threads.append(Self.thread("store-read-\(index)", reader) { $0.run() })

@@ -11,6 +11,8 @@ public struct SQLiteError: Error, Sendable, CustomStringConvertible {
 
     /// The file is damaged or is no database.
     public var isCorruption: Bool { code & 0xFF == SQLITE_CORRUPT || code & 0xFF == SQLITE_NOTADB }
+    /// The code for damage that SQLite itself cannot see.
+    static let corruption = SQLITE_CORRUPT
     public var isConstraint: Bool { code & 0xFF == SQLITE_CONSTRAINT }
 }
 
@@ -18,7 +20,11 @@ public struct SQLiteError: Error, Sendable, CustomStringConvertible {
     // Safety: opened in init, closed in deinit, used by one thread (SQLITE_OPEN_NOMUTEX).
     private let handle: OpaquePointer
 
+    /// Once in the process, before SQLite does anything else.
+    private static let settings: Int32 = csqlite_disable_memory_statistics()
+
     public init(path: String, isReadOnly: Bool = false) throws(SQLiteError) {
+        precondition(Self.settings == SQLITE_OK, "SQLite was used before it was set up")
         var opened: OpaquePointer?
         let access = isReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
         let code = unsafe sqlite3_open_v2(path, &opened, access | SQLITE_OPEN_NOMUTEX, nil)
@@ -97,6 +103,16 @@ public struct SQLiteError: Error, Sendable, CustomStringConvertible {
         held.append(block)
         // Safety: the block is held until the reset.
         unsafe sqlite3_bind_blob(handle, index, block.address, Int32(block.count), nil)
+    }
+
+    /// The writer's bytes themselves: it must not change until the reset.
+    func bind(_ index: Int32, blob writer: ByteWriter) {
+        let bytes = writer.bytes
+        let count = Int32(bytes.byteCount)
+        unsafe bytes.withUnsafeBytes { raw in
+            // Safety: the caller keeps the writer alive and unchanged until the reset.
+            _ = unsafe sqlite3_bind_blob(handle, index, raw.baseAddress, count, nil)
+        }
     }
 
     /// 16 bytes, big-endian, so that the blobs sort like the numbers.
