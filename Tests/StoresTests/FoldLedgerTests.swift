@@ -16,7 +16,8 @@ import Testing
     private func unit(_ conversation: UInt64, _ seqs: ClosedRange<UInt64>, row: Int64) -> TailUnit {
         let log = Log()
         return TailUnit(
-            conversation: Identifier(high: 0, low: conversation), entries: seqs.map { log.entry($0) },
+            conversation: Identifier(high: 0, low: conversation),
+            entries: seqs.map { log.entry($0) },
             row: row)
     }
 
@@ -101,7 +102,11 @@ import Testing
     }
 
     @Test func `A transaction may fold twice what it brings, or a least number`() {
-        let ledger = FoldLedger(rules: rules { $0.foldEntries = 100; $0.foldBytes = 1000 })
+        let ledger = FoldLedger(
+            rules: rules {
+                $0.foldEntries = 100
+                $0.foldBytes = 1000
+            })
         #expect(ledger.budget().entries == 100 && ledger.budget().bytes == 1000)
         let budget = ledger.budget(entries: 300, bytes: 700)
         #expect(budget.entries == 600 && budget.bytes == 1400)

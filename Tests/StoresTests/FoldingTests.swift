@@ -6,7 +6,9 @@ import Testing
 @testable import Stores
 
 @Suite struct FoldingTests {
-    @Test func `A conversation is folded by the transaction after the one that made it ready`() throws {
+    @Test func `A conversation is folded by the transaction after the one that made it ready`()
+        throws
+    {
         var rules = FoldRules()
         rules.readyEntries = 3
         let desk = try Desk(rules: rules)
@@ -29,7 +31,8 @@ import Testing
         rules.foldEntries = 7
         let desk = try Desk(rules: rules)
         let log = Log()
-        let units = [log.first()] + (2...200 as ClosedRange<UInt64>).map { log.unit([log.entry($0)]) }
+        let units =
+            [log.first()] + (2...200 as ClosedRange<UInt64>).map { log.unit([log.entry($0)]) }
         // Twice the bound: the commits that follow work it down while they add to it.
         #expect(desk.commit(Array(units[..<20])).areCommitted)
         #expect(desk.count("entries") == 0)
@@ -71,10 +74,36 @@ import Testing
         }
         #expect(rig.store.tail.isEmpty)
         let table = try SQLiteConnection(path: rig.files.file("messages.db"), isReadOnly: true)
-        let rows = try table.prepare("SELECT (SELECT count(*) FROM entries), (SELECT count(*) FROM tail)")
+        let rows = try table.prepare(
+            "SELECT (SELECT count(*) FROM entries), (SELECT count(*) FROM tail)")
         _ = try rows.step()
         #expect(rows.integer(0) == 1500 && rows.integer(1) == 0)
         for log in logs { #expect(rig.conversation(log.row.id)?.lastSeq == 30) }
+    }
+
+    @Test(arguments: [0, 1, 3] as [UInt64])
+    func `What was acknowledged is read, whole and once, while it is being folded`(
+        _ idle: UInt64
+    ) throws {
+        var rules = FoldRules.eager
+        rules.idleMilliseconds = idle
+        rules.foldEntries = 3
+        let rig = try Rig(readerCount: 2, rules: rules)
+        let logs = (0..<4).map { Log(user: "u\($0)") }
+        for seq in 1...120 as ClosedRange<UInt64> {
+            for log in logs {
+                let unit = log.unit([log.entry(seq)], seq == 1 ? .insert : .none)
+                #expect(rig.commit(unit)?.isCommitted == true)
+            }
+            for log in logs {
+                #expect(rig.conversation(log.row.id)?.lastSeq == seq)
+                #expect(rig.page(history(log.row.id, limit: 200))?.seqs == Array(1...seq))
+                let newest = history(log.row.id, order: .descending, limit: 3)
+                #expect(rig.page(newest)?.seqs.first == seq)
+            }
+            #expect(rig.open(logs[0].user).map(\.lastSeq) == [seq])
+        }
+        #expect(rig.lines.all == [])
     }
 
     @Test func `A stop folds everything`() throws {
@@ -84,7 +113,8 @@ import Testing
         rig.send(logs.map { $0.first(20) }, core: 0)
         rig.stop()
         let table = try SQLiteConnection(path: files.file("messages.db"), isReadOnly: true)
-        let rows = try table.prepare("SELECT (SELECT count(*) FROM entries), (SELECT count(*) FROM tail)")
+        let rows = try table.prepare(
+            "SELECT (SELECT count(*) FROM entries), (SELECT count(*) FROM tail)")
         _ = try rows.step()
         #expect(rows.integer(0) == 2000 && rows.integer(1) == 0)
     }
@@ -93,10 +123,13 @@ import Testing
 @Suite struct FoldingFaultTests {
     private func broken(_ desk: Desk) throws {
         try desk.connection.run(
-            "CREATE TRIGGER broken BEFORE INSERT ON entries BEGIN SELECT abs(-9223372036854775807-1); END")
+            brokenEntries
+        )
     }
 
-    @Test func `When folding fails, units are committed all the same, and it is tried again later`() throws {
+    @Test func `When folding fails, units are committed all the same, and it is tried again later`()
+        throws
+    {
         var rules = FoldRules.eager
         rules.pauseMilliseconds = 0
         let desk = try Desk(rules: rules)
@@ -147,7 +180,9 @@ import Testing
         #expect(desk.page(history(log.row.id))?.seqs == Array(1...seq))
     }
 
-    @Test func `A table that refuses what the tail holds is damaged: nothing more is written`() throws {
+    @Test func `A table that refuses what the tail holds is damaged: nothing more is written`()
+        throws
+    {
         let desk = try Desk(rules: .eager)
         let (log, other) = (Log(), Log(user: "bob"))
         _ = desk.commit([log.first(), other.first()])
@@ -168,7 +203,9 @@ import Testing
         #expect(throws: SQLiteError.self) { try Desk(desk.files) }
     }
 
-    @Test func `On a full database units are refused, nothing is lost, and with room it goes on`() throws {
+    @Test func `On a full database units are refused, nothing is lost, and with room it goes on`()
+        throws
+    {
         var rules = FoldRules.eager
         rules.pauseMilliseconds = 0
         let desk = try Desk(rules: rules)
@@ -244,9 +281,12 @@ import Testing
         "UPDATE tail SET batch=-batch", "UPDATE tail SET batch=batch+100000000 WHERE batch=2",
         "DELETE FROM tail WHERE batch=1; DELETE FROM entries",
         "UPDATE entries SET id=x'00112233445566778899aabbccddeeff'",
-        "DELETE FROM entries WHERE seq=1", "UPDATE tail SET units=x'0100000000000000' WHERE batch=2",
+        "DELETE FROM entries WHERE seq=1",
+        "UPDATE tail SET units=x'0100000000000000' WHERE batch=2",
     ])
-    func `A tail that is damaged, or does not fit the table, is refused and kept`(_ damage: String) throws {
+    func `A tail that is damaged, or does not fit the table, is refused and kept`(_ damage: String)
+        throws
+    {
         let (files, _) = try crashed()
         let outside = try SQLiteConnection(path: files.file("copy.db"))
         try outside.run(damage)
@@ -260,7 +300,8 @@ import Testing
         let (files, log) = try crashed()
         let outside = try SQLiteConnection(path: files.file("copy.db"))
         try outside.run(
-            "CREATE TRIGGER broken BEFORE INSERT ON entries BEGIN SELECT abs(-9223372036854775807-1); END")
+            brokenEntries
+        )
         let desk = try Desk(files, name: "copy.db")
         #expect(desk.page(history(log.row.id))?.seqs == [1, 2, 3])
         #expect(desk.commit(log.unit([log.entry(4)])).isCommitted)

@@ -1,4 +1,5 @@
-// The store against a model of it: dictionaries and arrays. Folds, crashes and commits come at random.
+// The store against a model of it: dictionaries and arrays. Folds, crashes and commits come at
+// random.
 
 import Bytes
 import ChatModel
@@ -14,7 +15,8 @@ private struct Model {
     func reply(_ log: Int, _ place: Int) -> String? {
         if entries[log][place].isAcceptedOnly { return nil }
         let seq = entries[log][place].seq
-        return entries[log][(place + 1)...].first { $0.answersSeq == seq && $0.kind == .message }?.body.text
+        return entries[log][(place + 1)...].first { $0.answersSeq == seq && $0.kind == .message }?
+            .body.text
     }
 }
 
@@ -96,11 +98,14 @@ private struct Model {
         var message = log.entry(first, key: key, fingerprint: random.next())
         message.isAcceptedOnly = random.next() % 4 == 0
         var entries = [message]
-        if random.next() % 2 == 0 { entries.append(log.entry(first + 1, answers: first, isInbound: false)) }
+        if random.next() % 2 == 0 {
+            entries.append(log.entry(first + 1, answers: first, isInbound: false))
+        }
         if random.next() % 4 == 0 {
             // A late reply to something earlier.
             let seq = head == 0 ? 0 : 1 + random.next() % head
-            entries.append(log.entry(entries[entries.count - 1].seq + 1, answers: seq, isInbound: false))
+            entries.append(
+                log.entry(entries[entries.count - 1].seq + 1, answers: seq, isInbound: false))
         }
         let unit = log.unit(entries, change)
         if let key, let found = model.keys[key] {

@@ -98,18 +98,21 @@ final class Rig {
     /// The next event of a core; nil, and a failure, when none comes in a generous time.
     func next(core: Int = 0) -> StoreEvent? {
         if events[core].isEmpty { drain(core) }
+        var blockedInVain = 0
         while events[core].isEmpty {
             bells[core].announceSleep()
             if !clients[core].hasEvents() {
-                let count = bells[core].ringCount
                 bells[core].block(milliseconds: Self.waitMilliseconds)
-                if bells[core].ringCount == count, !clients[core].hasEvents() {
-                    Issue.record("the store said nothing")
-                    return nil
-                }
+                blockedInVain += clients[core].hasEvents() ? 0 : 1
             }
             bells[core].announceAwake()
             drain(core)
+            // The bell may have been rung for events that were seen without it: then one block ends at
+            // once. A second one lasts.
+            if events[core].isEmpty, blockedInVain > 2 {
+                Issue.record("the store said nothing")
+                return nil
+            }
         }
         return events[core].removeFirst()
     }
@@ -131,7 +134,8 @@ final class Rig {
 
     func sendWithoutFlush(_ unit: CommitUnit) { clients[0].commit(unit) }
 
-    /// A core flushes once a turn; here each turn also takes what has come, so that no ring stays full.
+    /// A core flushes once a turn; here each turn also takes what has come, so that no ring stays
+    /// full.
     func flushUntilSent() {
         while clients[0].isCongested {
             clients[0].flush()

@@ -52,7 +52,8 @@ import Testing
         for (found, wanted) in zip(found, wanted) {
             #expect(found.conversation == wanted.0)
             let (a, b) = (found.entry, wanted.1)
-            #expect(a.id == b.id && a.seq == b.seq && a.kind == b.kind && a.isInbound == b.isInbound)
+            #expect(
+                a.id == b.id && a.seq == b.seq && a.kind == b.kind && a.isInbound == b.isInbound)
             #expect(a.isAcceptedOnly == b.isAcceptedOnly && a.answersSeq == b.answersSeq)
             #expect(a.createdAtMilliseconds == b.createdAtMilliseconds && a.session == b.session)
             #expect(a.idempotency == b.idempotency && a.fingerprint == b.fingerprint)
@@ -64,7 +65,8 @@ import Testing
         let entry = StoredEntry(
             id: Identifier(high: 0x0304, low: 5), seq: 0x0102, kind: .run, isInbound: true,
             isAcceptedOnly: true, createdAtMilliseconds: 6, idempotency: Digest(high: 10, low: 11),
-            fingerprint: 12, answersSeq: 7, session: Identifier(high: 8, low: 9), body: ByteBlock("x"))
+            fingerprint: 12, answersSeq: 7, session: Identifier(high: 8, low: 9),
+            body: ByteBlock("x"))
         let unit = TailUnit(conversation: Identifier(high: 1, low: 2), entries: [entry], row: 1)
         var wanted: [UInt8] = [1, 0, 0, 0, 1, 0, 0, 0]
         for word in [1, 2, 0x0102, 0x0304, 5, 6, 7, 8, 9] as [UInt64] {
@@ -85,8 +87,10 @@ import Testing
 
     @Test func `A row with values that are never written is refused`() {
         let bytes = written(units(4, [[5], [9]]))
-        for (offset, value) in [(0, 2), (1, 1), (4, 1), (4, 3), (7, 0xFF), (8 + 72, 9), (8 + 73, 8),
-            (8 + 73, 0xFF), (8 + 74, 1), (8 + 75, 1), (8 + 79, 0xFF)] as [(Int, UInt8)] {
+        for (offset, value) in [
+            (0, 2), (1, 1), (4, 1), (4, 3), (7, 0xFF), (8 + 72, 9), (8 + 73, 8),
+            (8 + 73, 0xFF), (8 + 74, 1), (8 + 75, 1), (8 + 79, 0xFF),
+        ] as [(Int, UInt8)] {
             var damaged = bytes
             damaged[offset] = value
             #expect(read(damaged) == nil, "byte \(offset) as \(value)")

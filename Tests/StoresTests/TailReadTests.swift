@@ -10,7 +10,8 @@ import Testing
         let desk = try Desk()
         let log = Log()
         for seq in 1...10 as ClosedRange<UInt64> {
-            let unit = log.unit([log.entry(seq, isInbound: seq % 4 == 1)], seq == 1 ? .insert : .none)
+            let unit = log.unit(
+                [log.entry(seq, isInbound: seq % 4 == 1)], seq == 1 ? .insert : .none)
             #expect(desk.commit(unit).isCommitted)
         }
         if folded > 0 { #expect(desk.fold(folded)) }
@@ -20,7 +21,8 @@ import Testing
     }
 
     @Test(arguments: 0...10)
-    func `Pages are the same wherever the log is split between table and tail`(_ folded: Int) throws {
+    func `Pages are the same wherever the log is split between table and tail`(_ folded: Int) throws
+    {
         let (desk, log) = try filled(folded)
         let bounds: [UInt64?] = [nil, 0, 1, 4, 5, 6, 9, 10, 11, UInt64(Int64.max)]
         for order in [PageOrder.ascending, .descending] {
@@ -43,9 +45,12 @@ import Testing
     }
 
     private func page(
-        _ order: PageOrder, _ direction: PageDirection, _ after: UInt64?, _ before: UInt64?, _ limit: Int
+        _ order: PageOrder, _ direction: PageDirection, _ after: UInt64?, _ before: UInt64?,
+        _ limit: Int
     ) -> (seqs: [UInt64], hasMore: Bool) {
-        var seqs = Array(1...10 as ClosedRange<UInt64>).filter { $0 > after ?? 0 && $0 < before ?? 11 }
+        var seqs = Array(1...10 as ClosedRange<UInt64>).filter {
+            $0 > after ?? 0 && $0 < before ?? 11
+        }
         if (order == .ascending) != (direction == .forward) { seqs.reverse() }
         let hasMore = seqs.count > limit
         seqs = Array(seqs.prefix(limit))

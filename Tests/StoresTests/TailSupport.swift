@@ -1,4 +1,5 @@
-// The writer and a reader of a store, driven from the test's thread: the test decides when what is folded.
+// The writer and a reader of a store, driven from the test's thread: the test decides when what is
+// folded.
 
 import Bytes
 import ChatModel
@@ -111,7 +112,9 @@ func readFile(_ path: String) -> [UInt8] {
     var chunk = [UInt8](repeating: 0, count: 1 << 16)
     while true {
         // Safety: the array's bytes are written while it lives.
-        let count = unsafe chunk.withUnsafeMutableBytes { unsafe read(descriptor, $0.baseAddress, $0.count) }
+        let count = unsafe chunk.withUnsafeMutableBytes {
+            unsafe read(descriptor, $0.baseAddress, $0.count)
+        }
         guard count > 0 else { return bytes }
         bytes.append(contentsOf: chunk[..<count])
     }
@@ -121,3 +124,9 @@ extension [CommitOutcome] {
     var areCommitted: Bool { allSatisfy(\.isCommitted) }
     var areUnavailable: Bool { allSatisfy(\.isUnavailable) }
 }
+
+/// Makes every insert into the table fail, with an error that is no constraint.
+let brokenEntries = """
+    CREATE TRIGGER broken BEFORE INSERT ON entries
+    BEGIN SELECT abs(-9223372036854775807-1); END
+    """

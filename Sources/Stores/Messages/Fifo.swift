@@ -18,7 +18,9 @@ struct Fifo<Element> {
     mutating func removeFirst() {
         precondition(!isEmpty, "nothing is taken from an empty queue")
         start += 1
-        guard start == elements.count || start >= 1024 && start * 2 >= elements.count else { return }
+        guard start == elements.count || start >= 1024 && start * 2 >= elements.count else {
+            return
+        }
         elements.removeSubrange(..<start)
         start = 0
     }

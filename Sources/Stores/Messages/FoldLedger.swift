@@ -1,15 +1,15 @@
-// Owner: the writer. What waits in the tail, counted: by conversation, to choose what is worth folding, and
-// by row of `tail`, to know which row can go. It also knows the heads of the conversations that were
-// written last, so that a seq is checked without a read. No I/O; everything is changed after a COMMIT
-// only, except heads, which a failed batch gives back.
+// Owner: the writer. What waits in the tail, counted: by conversation, to choose what is worth
+// folding, and by row of `tail`, to know which row can go. It also knows the heads of the
+// conversations that were written last, so that a seq is checked without a read. No I/O; everything
+// is changed after a COMMIT only, except heads, which a failed batch gives back.
 //
-// Why fold late: an entry that is put into `entries` alone costs a page of its own, 16 entries of one
-// conversation cost about three. A row of `tail` costs its bytes and nothing more.
+// Why fold late: an entry that is put into `entries` alone costs a page of its own, 16 entries of
+// one conversation cost about three. A row of `tail` costs its bytes and nothing more.
 
 import ChatModel
 
-/// When entries are folded and how many at once. The bounds are soft for the writer, which works back to
-/// them while it commits, and hard at twice their size: then nothing new is taken.
+/// When entries are folded and how many at once. The bounds are soft for the writer, which works
+/// back to them while it commits, and hard at twice their size: then nothing new is taken.
 struct FoldRules: Sendable {
     /// A conversation with so much in the tail is worth its pages.
     var readyEntries = 32
@@ -81,7 +81,8 @@ struct FoldLedger {
     var nextRow: Int64 { firstRow + Int64(rows.count) }
 
     var isOverBound: Bool {
-        entries > rules.tailEntriesMax || bytes > rules.tailBytesMax || rows.count > rules.tailRowsMax
+        entries > rules.tailEntriesMax || bytes > rules.tailBytesMax
+            || rows.count > rules.tailRowsMax
     }
 
     /// Folding does not keep up, because it fails: nothing new is taken.
@@ -143,15 +144,16 @@ struct FoldLedger {
 
     // MARK: What goes
 
-    /// How much a transaction folds that brings `entries` and `bytes` itself: more than it brings, so
-    /// that the tail shrinks to its bounds, and no more than that, so that no commit waits long.
+    /// How much a transaction folds that brings `entries` and `bytes` itself: more than it brings,
+    /// so that the tail shrinks to its bounds, and no more than that, so that no commit waits long.
     func budget(entries: Int = 0, bytes: Int = 0) -> FoldBudget {
-        FoldBudget(entries: max(rules.foldEntries, 2 * entries), bytes: max(rules.foldBytes, 2 * bytes))
+        FoldBudget(
+            entries: max(rules.foldEntries, 2 * entries), bytes: max(rules.foldBytes, 2 * bytes))
     }
 
-    /// Conversations to fold now, in this order, at most `limit`; some may be named twice. Those with
-    /// much in the tail come of themselves; those of the oldest rows when the tail is over its bounds,
-    /// and first then, or when `all` is asked for.
+    /// Conversations to fold now, in this order, at most `limit`; some may be named twice. Those
+    /// with much in the tail come of themselves; those of the oldest rows when the tail is over its
+    /// bounds, and first then, or when `all` is asked for.
     func candidates(limit: Int, all: Bool = false) -> [Identifier] {
         var found: [Identifier] = []
         if all || isOverBound {

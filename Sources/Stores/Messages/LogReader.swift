@@ -1,11 +1,12 @@
-// Owner: one reader. A conversation's log as one sequence, though its end is in the shared tail and what
-// comes before that in the table.
+// Owner: one reader. A conversation's log as one sequence, though its end is in the shared tail and
+// what comes before that in the table.
 //
-// The caller takes the tail's entries first and has no statement open that reads the table; each look at
-// the table is a read transaction that begins after that. Let the copy begin with seq k. All entries
-// before k were folded and committed before the copy was taken, so the table shows them, whatever is folded
-// meanwhile; and none of the copy's are asked of the table, so none comes twice. When the copy is empty,
-// all that was acknowledged before it is in the table. So nothing is lost, and a page has no hole.
+// The caller takes the tail's entries first and has no statement open that reads the table; each
+// look at the table is a read transaction that begins after that. Let the copy begin with seq k.
+// All entries before k were folded and committed before the copy was taken, so the table shows
+// them, whatever is folded meanwhile; and none of the copy's are asked of the table, so none comes
+// twice. When the copy is empty, all that was acknowledged before it is in the table. So nothing is
+// lost, and a page has no hole.
 
 import Bytes
 import ChatModel
@@ -34,12 +35,14 @@ struct LogActivity {
 final class LogReader {
     static let unreadMax = 100
 
+    private let connection: SQLiteConnection
     private let tail: LogTail
     private let lastEntries: SQLiteStatement
     private let ascending: SQLiteStatement
     private let descending: SQLiteStatement
 
     init(_ connection: SQLiteConnection, _ tail: LogTail) throws(SQLiteError) {
+        self.connection = connection
         self.tail = tail
         lastEntries = try connection.prepare(
             """
@@ -59,7 +62,9 @@ final class LogReader {
     }
 
     func tail(of conversation: Identifier) -> [StoredEntry] {
-        tail.units(of: conversation).flatMap(\.entries)
+        // A table that is older than the copy may lack what was folded between the two.
+        precondition(!connection.isReading, "the tail is copied before the table is read")
+        return tail.units(of: conversation).flatMap(\.entries)
     }
 
     // MARK: Activity
@@ -113,7 +118,8 @@ final class LogReader {
     }
 
     private static func read(
-        _ entries: some Sequence<StoredEntry>, _ bounds: LogBounds, limit: Int, into rows: inout [LogRow]
+        _ entries: some Sequence<StoredEntry>, _ bounds: LogBounds, limit: Int,
+        into rows: inout [LogRow]
     ) {
         for entry in entries {
             if rows.count >= limit { return }

@@ -1,14 +1,15 @@
-// Shared by the writer and the readers: the newest entries of the conversations' logs, those that are
-// durable in the table `tail` and not yet moved to `entries`.
+// Shared by the writer and the readers: the newest entries of the conversations' logs, those that
+// are durable in the table `tail` and not yet moved to `entries`.
 //
 //     a conversation's log:  1 ........ k | k+1 ........ head
 //                            `entries`      here (and in rows of `tail`)
 //
-// Only the writer changes it, always after a COMMIT: a unit's entries are appended before its outcome is
-// told, and folded entries are removed once the table has them for good. So at every moment the entries
-// here are the end of their log and all that come before them are in `entries`. Two things follow for a
-// reader that takes its copy first and reads the table after that: what it does not find here is in the
-// table, and what was acknowledged before the copy is in one of the two.
+// Only the writer changes it, always after a COMMIT: a unit's entries are appended before its
+// outcome is told, and folded entries are removed once the table has them for good. So at every
+// moment the entries here are the end of their log and all that come before them are in `entries`.
+// Two things follow for a reader that takes its copy first and reads the table after that: what it
+// does not find here is in the table, and what was acknowledged before the copy is in one of the
+// two.
 //
 // The lock is held to look up and to change references; no I/O and no encoding happens under it.
 
@@ -49,7 +50,8 @@ final class LogTail: Sendable {
 
     /// Writer: after the COMMIT that put them into `entries`.
     func remove(_ folded: [FoldedLog]) {
-        // What is removed whole goes out of scope behind the lock: readers do not wait for its release.
+        // What is removed whole goes out of scope behind the lock: readers do not wait for its
+        // release.
         var removed: [[TailUnit]] = []
         removed.reserveCapacity(folded.count)
         logs.withLock { logs in

@@ -27,17 +27,21 @@ extension MessageReader {
         }
         writer.append("],\"page\":{\"next_cursor\":")
         let isForward = query.direction == .forward
-        appendCursor(seq: page.hasMore || !isForward ? page.rows.last?.seq : nil, query.order, .forward)
+        appendCursor(
+            seq: page.hasMore || !isForward ? page.rows.last?.seq : nil, query.order, .forward)
         writer.append(",\"prev_cursor\":")
         let first = page.rows.first?.seq
-        let hasEarlier = isForward
-            ? first.map { query.order == .ascending ? $0 > 1 : $0 < found.lastSeq } ?? false : page.hasMore
+        let hasEarlier =
+            isForward
+            ? first.map { query.order == .ascending ? $0 > 1 : $0 < found.lastSeq } ?? false
+            : page.hasMore
         appendCursor(seq: hasEarlier ? first : nil, query.order, .backward)
         writer.append(page.hasMore || !isForward ? ",\"has_more\":true}}" : ",\"has_more\":false}}")
         return answer(query.origin, writer.block())
     }
 
-    /// The rows of a page in the order in which they are shown, and whether more lie behind the last read.
+    /// The rows of a page in the order in which they are shown, and whether more lie behind the
+    /// last read.
     private func entries(
         _ query: HistoryQuery, _ tail: [StoredEntry]
     ) throws(SQLiteError) -> (rows: [LogRow], hasMore: Bool) {

@@ -12,7 +12,7 @@ extension MessageReader {
         while rows.count <= query.limit, try statement.step() {
             if let next = row(statement) { rows.append(next) }
         }
-        // The logs are read next, each in two parts; see openConversations.
+        // The logs are read next, each in two parts; see conversation(_:).
         statement.reset()
         let hasMore = rows.count > query.limit
         if hasMore { rows.removeLast() }

@@ -1,8 +1,8 @@
-// Owner: one reader thread, with its own read-only connection: in WAL mode readers neither wait for the
-// writer nor make it wait. Answers are encoded here, so that a loop only passes bytes on.
+// Owner: one reader thread, with its own read-only connection: in WAL mode readers neither wait for
+// the writer nor make it wait. Answers are encoded here, so that a loop only passes bytes on.
 //
-// A log is read in two parts: its end from the tail that is shared with the writer, what comes before from
-// the table (LogReader).
+// A log is read in two parts: its end from the tail that is shared with the writer, what comes
+// before from the table (LogReader).
 
 import Bytes
 import CLinux
@@ -31,7 +31,8 @@ final class MessageReader {
     var lists: [String: SQLiteStatement] = [:]
 
     static let columns = """
-        id, tenant, user_id, channel, status, handler_type, handler_token, created_at, updated_at, version
+        id, tenant, user_id, channel, status, handler_type, handler_token, created_at, \
+        updated_at, version
         """
 
     init(
@@ -84,8 +85,10 @@ final class MessageReader {
     func perform(_ job: ReadJob) -> StoreEvent {
         do {
             switch job {
-            case .owner(.conversation(let id)): return .ownerRead(.conversation(id, try conversation(id)))
-            case .owner(.user(let key)): return .ownerRead(.user(key, try openConversations(of: key)))
+            case .owner(.conversation(let id)):
+                return .ownerRead(.conversation(id, try conversation(id)))
+            case .owner(.user(let key)):
+                return .ownerRead(.user(key, try openConversations(of: key)))
             case .history(let query): return .answer(try history(query))
             case .list(let query): return .answer(try list(query))
             case .replay(let query): return .replayed(try replay(query))
@@ -100,16 +103,22 @@ final class MessageReader {
 
     private func failure(of job: ReadJob) -> StoreEvent {
         let problem = Problem(
-            .temporarilyUnavailable, "The message store cannot be read now. Try again.", retryAfterSeconds: 2)
+            .temporarilyUnavailable, "The message store cannot be read now. Try again.",
+            retryAfterSeconds: 2)
         switch job {
         case .owner(let read): return .ownerRead(.unavailable(read))
-        case .history(let query): return .answer(Answer(origin: query.origin, frameID: nil, result: .failure(problem)))
-        case .list(let query): return .answer(Answer(origin: query.origin, frameID: nil, result: .failure(problem)))
+        case .history(let query):
+            return .answer(Answer(origin: query.origin, frameID: nil, result: .failure(problem)))
+        case .list(let query):
+            return .answer(Answer(origin: query.origin, frameID: nil, result: .failure(problem)))
         case .replay(let query):
             return .replayed(
-                ReplayPage(origin: query.origin, conversation: query.conversation, frames: nil, lastSeq: query.afterSeq))
+                ReplayPage(
+                    origin: query.origin, conversation: query.conversation, frames: nil,
+                    lastSeq: query.afterSeq))
         case .apiKey(let id): return .apiKey(id: id, nil)
-        case .claim(let origin, _): return .answer(Answer(origin: origin, frameID: nil, result: .failure(problem)))
+        case .claim(let origin, _):
+            return .answer(Answer(origin: origin, frameID: nil, result: .failure(problem)))
         }
     }
 
@@ -122,7 +131,9 @@ final class MessageReader {
             return Answer(
                 origin: origin, frameID: nil,
                 result: .failure(
-                    Problem(.forbidden, "This user_id is in use; send its last guest token to go on with it.")))
+                    Problem(
+                        .forbidden,
+                        "This user_id is in use; send its last guest token to go on with it.")))
         }
         return answer(origin, key.userID)
     }
@@ -131,14 +142,18 @@ final class MessageReader {
 
     /// A row whose tenant is no longer known is as good as absent.
     func row(_ statement: SQLiteStatement) -> Conversation? {
-        guard let tenant = directory.find(statement.bytes(1)), let channel = Channel(rawValue: UInt8(statement.integer(3))),
+        guard let tenant = directory.find(statement.bytes(1)),
+            let channel = Channel(rawValue: UInt8(statement.integer(3))),
             let status = ConversationStatus(rawValue: UInt8(statement.integer(4))),
             let handler = HandlerType(rawValue: UInt8(statement.integer(5)))
         else { return nil }
         return Conversation(
-            id: statement.identifier(0), tenant: tenant.index, userID: ByteBlock(copying: statement.bytes(2)),
-            channel: channel, status: status, handler: Handler(type: handler, token: statement.unsigned(6)),
-            lastSeq: 0, createdAtMilliseconds: statement.unsigned(7), updatedAtMilliseconds: statement.unsigned(8),
+            id: statement.identifier(0), tenant: tenant.index,
+            userID: ByteBlock(copying: statement.bytes(2)),
+            channel: channel, status: status,
+            handler: Handler(type: handler, token: statement.unsigned(6)),
+            lastSeq: 0, createdAtMilliseconds: statement.unsigned(7),
+            updatedAtMilliseconds: statement.unsigned(8),
             version: statement.unsigned(9))
     }
 
@@ -147,6 +162,9 @@ final class MessageReader {
         defer { statement.reset() }
         statement.bind(1, id)
         guard try statement.step(), var found = row(statement) else { return nil }
+        // A statement that is open holds the table as it was when it began. Logs are read in two
+        // parts, the table after the tail, so it must be closed first.
+        statement.reset()
         found.lastSeq = try logs.activity(of: logs.tail(of: id), in: id).lastSeq
         return found
     }
@@ -162,8 +180,7 @@ final class MessageReader {
             else { continue }
             found.append(next)
         }
-        // A statement that is open holds the table as it was when it began. Logs are read in two parts,
-        // the table after the tail, so it must be closed first.
+        // The logs are read next, each in two parts; see conversation(_:).
         statement.reset()
         for index in found.indices {
             let id = found[index].id

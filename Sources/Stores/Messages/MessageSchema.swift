@@ -1,15 +1,17 @@
 // The embedded message store's tables.
 //
-// entries has rows in the order in which they were folded, a conversation's many at a time, so that its
-// pages are filled one after the other and a page of history has its rows close together. Its primary key
-// is an index beside it and the arbiter of order. A table that is clustered by its key (WITHOUT ROWID)
-// holds whole rows in its inner nodes too: six to a page, seven levels for 200,000 entries, and twice
-// the pages to write. flags: 1 inbound, 2 accepted only (its sender did not wait). entries_key is the arbiter of
-// duplicates. Ids are 16-byte big-endian blobs, so that they sort by time.
+// entries has rows in the order in which they were folded, a conversation's many at a time, so that
+// its pages are filled one after the other and a page of history has its rows close together. Its
+// primary key is an index beside it and the arbiter of order. A table that is clustered by its key
+// (WITHOUT ROWID) holds whole rows in its inner nodes too: six to a page, seven levels for 200,000
+// entries, and twice the pages to write. flags: 1 inbound, 2 accepted only (its sender did not
+// wait). entries_key is the arbiter of duplicates. Ids are 16-byte big-endian blobs, so that they
+// sort by time.
 //
-// tail holds the newest entries, a commit's in one row (TailCoding), until they are folded into entries.
-// A conversation's log is its part of entries and, behind that, its part of tail. An entry may stand in
-// both, when its row of tail has others that are not folded yet; it is the same entry then.
+// tail holds the newest entries, a commit's in one row (TailCoding), until they are folded into
+// entries. A conversation's log is its part of entries and, behind that, its part of tail. An entry
+// may stand in both, when its row of tail has others that are not folded yet; it is the same entry
+// then.
 
 import ChatModel
 
@@ -33,11 +35,13 @@ enum MessageSchema {
         CREATE TABLE IF NOT EXISTS tail(batch INTEGER PRIMARY KEY, units BLOB NOT NULL);
         """
 
-    /// Settings of the one connection that writes. FULL: a commit returns when the log is on the disk.
-    /// Pages of 8 KiB take half the system calls of the usual 4, and less than 16 for a random key.
+    /// Settings of the one connection that writes. FULL: a commit returns when the log is on the
+    /// disk. Pages of 8 KiB take half the system calls of the usual 4, and less than 16 for a
+    /// random key.
     static let writerSettings = """
         PRAGMA page_size=8192; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;
-        PRAGMA wal_autocheckpoint=4000; PRAGMA cache_size=-65536; PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=OFF;
+        PRAGMA wal_autocheckpoint=4000; PRAGMA cache_size=-32768; PRAGMA temp_store=MEMORY;
+        PRAGMA foreign_keys=OFF;
         """
 
     static let readerSettings = """

@@ -24,7 +24,8 @@ extension MessageWriter {
             do {
                 try transact(isFolding: lastUnitNanoseconds >= foldNotBeforeNanoseconds)
             } catch .folding(let error) {
-                // Folding can wait and the units cannot. On a full disk the tail may fit all the same.
+                // Folding can wait and the units cannot. On a full disk the tail may fit all the
+                // same.
                 foldingFailed(error)
                 if isDamaged { return refuse() }
                 try transact(isFolding: false)
@@ -47,10 +48,13 @@ extension MessageWriter {
 
     /// What made a transaction fail: with folding, the same batch may succeed without it.
     enum TransactionError: Error {
-        case units(SQLiteError), folding(SQLiteError)
+        case units(SQLiteError)
+        case folding(SQLiteError)
 
         var reason: SQLiteError {
-            switch self { case .units(let error), .folding(let error): error }
+            switch self {
+            case .units(let error), .folding(let error): error
+            }
         }
     }
 
@@ -131,8 +135,8 @@ extension MessageWriter {
         return head
     }
 
-    /// Whether the entries go on from the head without a hole, and no key comes twice among them. The
-    /// table's unique indexes would refuse such entries, but only later, when they are folded.
+    /// Whether the entries go on from the head without a hole, and no key comes twice among them.
+    /// The table's unique indexes would refuse such entries, but only later, when they are folded.
     private func isNext(_ entries: [StoredEntry], after head: UInt64) -> Bool {
         var keyed = 0
         for (index, entry) in entries.enumerated() {

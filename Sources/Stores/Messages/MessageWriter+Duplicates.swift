@@ -1,7 +1,7 @@
 // What is stored under an idempotency key: in the batch in hand, in the tail or in `entries`.
 //
-// A key is in one of these places only, and whoever looks is the only writer, so the places may be asked
-// one after the other.
+// A key is in one of these places only, and whoever looks is the only writer, so the places may be
+// asked one after the other.
 
 import Bytes
 import ChatModel
@@ -23,7 +23,8 @@ extension MessageWriter {
             reply: entry.isAcceptedOnly ? nil : Self.reply(to: entry.seq, in: later))
     }
 
-    /// The end of a conversation's log that is not in `entries`: what the tail has, then the batch's.
+    /// The end of a conversation's log that is not in `entries`: what the tail has, then the
+    /// batch's.
     private func newestEntries(of conversation: Identifier) -> [StoredEntry] {
         var log = tail.units(of: conversation).flatMap(\.entries)
         for unit in staged where unit.conversation == conversation {
@@ -51,7 +52,9 @@ extension MessageWriter {
     }
 
     /// A reply to an entry of the table stands behind it there, or else in the tail.
-    private func reply(to seq: UInt64, in conversation: Identifier) throws(SQLiteError) -> ByteBlock? {
+    private func reply(to seq: UInt64, in conversation: Identifier) throws(SQLiteError)
+        -> ByteBlock?
+    {
         let statement = statements.findReply
         defer { statement.reset() }
         statement.bind(1, conversation)

@@ -1,9 +1,10 @@
 // Moves entries from the tail to `entries`, where they are clustered by conversation.
 //
-// A fold is part of a transaction: entries go in, and a row of `tail` goes out together with the last of
-// its entries. In memory they leave the tail after the COMMIT. A crash in between finds either the state
-// before or the state after; what stands both in a row of `tail` and in `entries`, because the row has
-// other entries that are still to be folded, is recognised by its seq and id when the file is opened.
+// A fold is part of a transaction: entries go in, and a row of `tail` goes out together with the
+// last of its entries. In memory they leave the tail after the COMMIT. A crash in between finds
+// either the state before or the state after; what stands both in a row of `tail` and in `entries`,
+// because the row has other entries that are still to be folded, is recognised by its seq and id
+// when the file is opened.
 
 import CLinux
 import ChatModel
@@ -22,8 +23,8 @@ extension MessageWriter {
         for row in ledger.emptied(by: fold.rows) { try statements.removeRow(row) }
     }
 
-    /// Folds a conversation from its oldest unit on, so that what is left is the end of its log. A unit
-    /// is folded whole, so a budget may be passed by one unit.
+    /// Folds a conversation from its oldest unit on, so that what is left is the end of its log. A
+    /// unit is folded whole, so a budget may be passed by one unit.
     private func foldLog(
         of conversation: Identifier, _ fold: inout Fold, _ budget: FoldBudget
     ) throws(SQLiteError) {
@@ -55,8 +56,8 @@ extension MessageWriter {
         isFoldingBroken = false
     }
 
-    /// Folding is tried again later. What the table refuses for good means that it does not hold what
-    /// was written to it: then nothing more is added to a file that is damaged.
+    /// Folding is tried again later. What the table refuses for good means that it does not hold
+    /// what was written to it: then nothing more is added to a file that is damaged.
     func foldingFailed(_ error: SQLiteError) {
         metrics.failures.add()
         let pause = ledger.rules.pauseMilliseconds * 1_000_000
@@ -66,8 +67,8 @@ extension MessageWriter {
             metrics.isWritable.set(0)
             log(
                 """
-                the message store is damaged: what its tail holds does not fit its table of entries; \
-                nothing is written until it has been restored: \(error)
+                the message store is damaged: what its tail holds does not fit its table of \
+                entries; nothing is written until it has been restored: \(error)
                 """)
         } else if !isFoldingBroken {
             log("the message store cannot fold its tail: \(error)")

@@ -1,11 +1,13 @@
-// Owner: the one thread that writes. Units come by ring from every core; all that wait are put into one
-// transaction (group commit), and each core is told what became of its units after the commit is on disk.
-// While the disk works the next units gather, so that the batch grows with the load by itself.
+// Owner: the one thread that writes. Units come by ring from every core; all that wait are put into
+// one transaction (group commit), and each core is told what became of its units after the commit
+// is on disk. While the disk works the next units gather, so that the batch grows with the load by
+// itself.
 //
-// A unit's entries go into one row of `tail` together with those of its whole batch: a few pages in a row
-// instead of one page for each conversation. From there they are folded into `entries`, many of one
-// conversation at a time, inside later transactions (MessageWriter+Folding) or when nobody writes.
-// Budget: 15 µs of this thread for a message and its reply, folding and checkpoints included.
+// A unit's entries go into one row of `tail` together with those of its whole batch: a few pages in
+// a row instead of one page for each conversation. From there they are folded into `entries`, many
+// of one conversation at a time, inside later transactions (MessageWriter+Folding) or when nobody
+// writes. Budget: 15 µs of this thread for a message and its reply, folding and checkpoints
+// included.
 
 import Bytes
 import CLinux

@@ -127,7 +127,8 @@ public enum ReadJob: Sendable {
 
 /// Positions in lists as clients see them: opaque, but checked when they come back.
 ///
-/// Text: `h` or `l`, a digit for order and direction, then hexadecimal: 16 digits of a seq, or 32 of an id.
+/// Text: `h` or `l`, a digit for order and direction, then hexadecimal: 16 digits of a seq, or 32
+/// of an id.
 public enum Cursor {
     public static func write(seq: UInt64, _ order: PageOrder, _ direction: PageDirection, into writer: ByteWriter) {
         writer.append(0x68)

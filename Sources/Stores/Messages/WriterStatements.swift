@@ -28,8 +28,8 @@ final class WriterStatements {
             """)
         findReply = try connection.prepare(
             """
-            SELECT body FROM (SELECT answers, body, kind FROM entries WHERE conversation=? AND seq>?2
-            ORDER BY seq LIMIT 256) WHERE answers=?2 AND kind=0 LIMIT 1
+            SELECT body FROM (SELECT answers, body, kind FROM entries
+            WHERE conversation=? AND seq>?2 ORDER BY seq LIMIT 256) WHERE answers=?2 AND kind=0 LIMIT 1
             """)
         insertEntry = try connection.prepare("INSERT INTO entries VALUES(?,?,?,?,?,?,?,?,?,?,?)")
         insertConversation = try connection.prepare(

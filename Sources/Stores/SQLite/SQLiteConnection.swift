@@ -1,4 +1,5 @@
-// Owner: one thread. The thinnest type over SQLite's C interface: open, run, prepare, bind, step, read.
+// Owner: one thread. The thinnest type over SQLite's C interface: open, run, prepare, bind, step,
+// read.
 
 import Bytes
 import CSQLite
@@ -57,10 +58,13 @@ public struct SQLiteError: Error, Sendable, CustomStringConvertible {
     }
 
     public var isInTransaction: Bool { unsafe sqlite3_get_autocommit(handle) == 0 }
+    /// True while a statement that reads is open: what is read meanwhile is as old as its beginning.
+    var isReading: Bool { unsafe sqlite3_txn_state(handle, nil) != SQLITE_TXN_NONE }
     public var changedRows: Int { unsafe Int(sqlite3_changes(handle)) }
 }
 
-/// A prepared statement. Blocks are bound by reference and held until the next reset; the rest is copied.
+/// A prepared statement. Blocks are bound by reference and held until the next reset; the rest is
+/// copied.
 @safe public final class SQLiteStatement {
     // Safety: finalised in deinit, before its connection, which it keeps alive.
     private let handle: OpaquePointer
