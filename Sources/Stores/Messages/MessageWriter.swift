@@ -6,8 +6,10 @@
 // A unit's entries go into one row of `tail` together with those of its whole batch: a few pages in
 // a row instead of one page for each conversation. From there they are folded into `entries`, many
 // of one conversation at a time, inside later transactions (MessageWriter+Folding) or when nobody
-// writes. Budget: 15 µs of this thread for a message and its reply, folding and checkpoints
-// included.
+// writes.
+//
+// Budget: 15 µs of this thread for a message and its reply, folding and checkpoints included.
+// Measured: 17 (1,000 conversations, 64 connections, a quiet machine), so it is missed by 2.
 
 import Bytes
 import CLinux
