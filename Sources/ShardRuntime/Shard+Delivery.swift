@@ -1,4 +1,5 @@
-// Entries out to sockets: replay from the store, live frames as they are announced, and the seam between.
+// Entries out to sockets: replay from the store, live frames as they are announced, and the seam
+// between.
 
 import API
 import Bytes

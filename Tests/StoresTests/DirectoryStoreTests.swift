@@ -6,9 +6,12 @@ import Testing
 
 @Suite struct DirectoryStoreTests {
     private let files = TemporaryDirectory()
-    private func open() throws -> DirectoryStore { try DirectoryStore(path: files.file("directory.db")) }
+    private func open() throws -> DirectoryStore {
+        try DirectoryStore(path: files.file("directory.db"))
+    }
 
-    private func key(_ id: UInt64, roles: [Role] = [.service], at time: UInt64 = 1) -> APIKeyRecord {
+    private func key(_ id: UInt64, roles: [Role] = [.service], at time: UInt64 = 1) -> APIKeyRecord
+    {
         APIKeyRecord(
             id: id, tenant: "acme", name: "né", roles: roles, secretDigest: Array(0...31),
             createdAtMilliseconds: time, isRevoked: false)
@@ -25,12 +28,14 @@ import Testing
         try open().add(full)
         try open().add(TenantRecord(name: "a-plain", allowsGuests: false))
         let found = try open().tenants()
-        #expect(found.map(\.name) == ["b-full", "a-plain"], "an index must not move when one is added")
+        #expect(
+            found.map(\.name) == ["b-full", "a-plain"], "an index must not move when one is added")
         #expect(found[0].allowsGuests && !found[1].allowsGuests)
         #expect(found[0].ratePerMinute == 1 && found[0].burst == 2)
         #expect(found[0].userRatePerMinute == 3 && found[0].userBurst == 4)
         #expect(found[0].runPolicy == .restart && found[1].runPolicy == .queue)
-        #expect(found[0].allowedOrigins == ["https://a.example", "*"] && found[1].allowedOrigins == [])
+        #expect(
+            found[0].allowedOrigins == ["https://a.example", "*"] && found[1].allowedOrigins == [])
         #expect(found[1].ratePerMinute == nil && found[1].burst == nil)
         #expect(found[1].userRatePerMinute == nil && found[1].userBurst == nil)
     }
@@ -45,7 +50,8 @@ import Testing
     @Test func `An unknown run policy is read as the default`() throws {
         let store = try open()
         try store.add(TenantRecord(name: "acme", allowsGuests: true))
-        try SQLiteConnection(path: files.file("directory.db")).run("UPDATE tenants SET run_policy=77")
+        try SQLiteConnection(path: files.file("directory.db")).run(
+            "UPDATE tenants SET run_policy=77")
         #expect(try store.tenants().map(\.runPolicy) == [.queue])
     }
 
@@ -77,9 +83,12 @@ import Testing
 
     @Test func `Keys are listed by their age, and an unknown role gives nothing`() throws {
         let store = try open()
-        for (id, time) in [(1, 30), (2, 10), (3, 20)] as [(UInt64, UInt64)] { try store.add(key(id, at: time)) }
+        for (id, time) in [(1, 30), (2, 10), (3, 20)] as [(UInt64, UInt64)] {
+            try store.add(key(id, at: time))
+        }
         #expect(try store.apiKeys().map(\.id) == [2, 3, 1])
-        try SQLiteConnection(path: files.file("directory.db")).run("UPDATE api_keys SET roles='root service'")
+        try SQLiteConnection(path: files.file("directory.db")).run(
+            "UPDATE api_keys SET roles='root service'")
         #expect(try store.apiKey(id: 1)?.roles == [.service])
     }
 

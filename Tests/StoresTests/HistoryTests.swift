@@ -16,7 +16,9 @@ import Testing
     }
 
     @Test(arguments: [1, 2, 3, 7, 9, 10, 11, 200])
-    func `Paging by cursor is complete and without repeats, both orders and both ways`(_ limit: Int) throws {
+    func `Paging by cursor is complete and without repeats, both orders and both ways`(
+        _ limit: Int
+    ) throws {
         let rig = try Rig()
         let log = Log()
         _ = rig.commit(log.first(10))
@@ -64,7 +66,9 @@ import Testing
         let log = Log()
         _ = rig.commit(log.first(3))
         let page = rig.page(history(log.row.id, after: 3))
-        #expect(page?.seqs == [] && page?.next == nil && page?.previous == nil && page?.hasMore == false)
+        #expect(
+            page?.seqs == [] && page?.next == nil && page?.previous == nil && page?.hasMore == false
+        )
     }
 
     @Test func `A page of exactly the limit at the log's end has no next`() throws {
@@ -75,7 +79,10 @@ import Testing
         #expect(page?.seqs.count == 4 && page?.next == nil && page?.hasMore == false)
     }
 
-    @Test func `A conversation is shown to its tenant and, where the scope says so, its user alone`() throws {
+    @Test
+    func `A conversation is shown to its tenant and, where the scope says so, its user alone`()
+        throws
+    {
         let rig = try Rig()
         let log = Log()
         _ = rig.commit(log.first())
@@ -84,7 +91,8 @@ import Testing
             #expect(rig.page(history(id, allowed))?.seqs == [1])
         }
         let refused = [
-            scope(1, "globex"), scope(1, "globex", user: "ann"), scope(user: "bob"), scope(user: "Ann"),
+            scope(1, "globex"), scope(1, "globex", user: "ann"), scope(user: "bob"),
+            scope(user: "Ann"),
             scope(user: ""), scope(1, "acme"),
         ]
         for scope in refused {
@@ -97,13 +105,16 @@ import Testing
         let rig = try Rig()
         let log = Log()
         let entries = [
-            log.entry(1), log.entry(2, isInbound: false), log.entry(3), log.entry(4, isInbound: false),
+            log.entry(1), log.entry(2, isInbound: false), log.entry(3),
+            log.entry(4, isInbound: false),
             log.entry(5, isInbound: false),
         ]
         _ = rig.commit(log.unit(entries, .insert))
-        #expect(rig.page(history(log.row.id))?.text.contains("\"last_seq\":5,\"unread\":2,") == true)
+        #expect(
+            rig.page(history(log.row.id))?.text.contains("\"last_seq\":5,\"unread\":2,") == true)
         _ = rig.commit(log.unit([log.entry(6)]))
-        #expect(rig.page(history(log.row.id))?.text.contains("\"last_seq\":6,\"unread\":0,") == true)
+        #expect(
+            rig.page(history(log.row.id))?.text.contains("\"last_seq\":6,\"unread\":0,") == true)
     }
 }
 
@@ -112,13 +123,19 @@ import Testing
         _ scope: Scope = scope(), status: ConversationStatus? = nil, channel: Channel? = nil,
         order: PageOrder = .descending, cursor: String? = nil, limit: Int = 50
     ) throws -> ReadJob {
-        var (order, direction, after, before) = (order, PageDirection.forward, Identifier?.none, Identifier?.none)
+        var (order, direction, after, before) = (
+            order, PageDirection.forward, Identifier?.none, Identifier?.none
+        )
         if let cursor {
             let block = ByteBlock(cursor)
             let found = Cursor.id(block.bytes)
             let position = try #require(found.map { ($0.order, $0.direction, $0.id) })
             (order, direction) = (position.0, position.1)
-            if (order == .ascending) == (direction == .forward) { after = position.2 } else { before = position.2 }
+            if (order == .ascending) == (direction == .forward) {
+                after = position.2
+            } else {
+                before = position.2
+            }
         }
         return .list(
             ListQuery(
@@ -160,7 +177,8 @@ import Testing
                             && (status == nil || $0.row.status == status)
                             && (channel == nil || $0.row.channel == channel)
                     }
-                    let page = rig.page(try list(scope(user: user), status: status, channel: channel))
+                    let page = rig.page(
+                        try list(scope(user: user), status: status, channel: channel))
                     #expect(page?.ids == ids(wanted.reversed()))
                 }
             }
@@ -177,7 +195,8 @@ import Testing
                 pages.append(try #require(rig.page(try list(cursor: next, limit: limit))))
                 #expect(pages.count <= 12, "paging ends")
             }
-            let shown = ids(order == .ascending ? Array(logs.dropLast()) : logs.dropLast().reversed())
+            let shown = ids(
+                order == .ascending ? Array(logs.dropLast()) : logs.dropLast().reversed())
             #expect(pages.flatMap(\.ids) == shown)
             #expect(pages.map(\.hasMore) == pages.indices.map { $0 < pages.count - 1 })
             var back = [pages[pages.count - 1]]
@@ -189,7 +208,9 @@ import Testing
         }
     }
 
-    @Test func `A listed conversation shows its head, what is unread and when it last changed`() throws {
+    @Test func `A listed conversation shows its head, what is unread and when it last changed`()
+        throws
+    {
         let rig = try Rig()
         let log = Log()
         _ = rig.commit(log.unit([log.entry(1), log.entry(2, isInbound: false)], .insert))
@@ -217,7 +238,8 @@ import Testing
         return Cursor.seq(block.bytes)
     }
 
-    private func id(_ text: String) -> (order: PageOrder, direction: PageDirection, id: Identifier)? {
+    private func id(_ text: String) -> (order: PageOrder, direction: PageDirection, id: Identifier)?
+    {
         let block = ByteBlock(text)
         return Cursor.id(block.bytes)
     }
@@ -229,12 +251,15 @@ import Testing
                 for value in [0, 1, 255, UInt64(Int64.max)] {
                     let cursor = text(seq: value, order, direction)
                     let found = seq(cursor)
-                    #expect(found?.order == order && found?.direction == direction && found?.seq == value)
+                    #expect(
+                        found?.order == order && found?.direction == direction
+                            && found?.seq == value)
                     #expect(id(cursor) == nil)
                 }
                 let cursor = text(id: wanted, order, direction)
                 let found = id(cursor)
-                #expect(found?.order == order && found?.direction == direction && found?.id == wanted)
+                #expect(
+                    found?.order == order && found?.direction == direction && found?.id == wanted)
                 #expect(seq(cursor) == nil)
             }
         }

@@ -10,7 +10,9 @@ import Testing
         let rig = try Rig()
         var log = Log(user: "né \"x\"", channel: .sms)
         log.row.handler = Handler(type: .human, token: 9)
-        let entries = [log.entry(1, key: 1, text: "é\"\n😀"), log.entry(2, answers: 1, isInbound: false)]
+        let entries = [
+            log.entry(1, key: 1, text: "é\"\n😀"), log.entry(2, answers: 1, isInbound: false),
+        ]
         #expect(rig.commit(log.unit(entries, .insert))?.isCommitted == true)
         let row = rig.conversation(log.row.id)
         #expect(row?.userID.text == "né \"x\"" && row?.tenant == TenantIndex(0))
@@ -18,7 +20,9 @@ import Testing
         #expect(row?.handler == Handler(type: .human, token: 9) && row?.version == 1)
         #expect(row?.createdAtMilliseconds == 1000 && row?.updatedAtMilliseconds == 1000)
         let page = rig.page(history(log.row.id))
-        #expect(page?.text.contains("\"data\":[\(entries[0].body.text),\(entries[1].body.text)]") == true)
+        #expect(
+            page?.text.contains("\"data\":[\(entries[0].body.text),\(entries[1].body.text)]")
+                == true)
         #expect(page?.text.contains("\"last_seq\":2,\"unread\":1,") == true)
         #expect(page?.text.contains("\"updated_at\":\"1970-01-01T00:00:02.002Z\"") == true)
         #expect(rig.lines.all == [])
@@ -74,7 +78,10 @@ import Testing
 }
 
 @Suite struct DuplicateTests {
-    @Test func `A stored key gives the stored answer with its reply, and nothing of the unit is kept`() throws {
+    @Test
+    func `A stored key gives the stored answer with its reply, and nothing of the unit is kept`()
+        throws
+    {
         let rig = try Rig()
         let log = Log()
         let entries = [
@@ -88,7 +95,8 @@ import Testing
         let again = other.unit([other.entry(1), other.entry(2, key: 42)], .insert)
         let found = rig.commit(again)?.duplicate
         #expect(found?.index == 1)
-        #expect(found?.answer.conversation == log.row.id && found?.answer.messageID == entries[0].id)
+        #expect(
+            found?.answer.conversation == log.row.id && found?.answer.messageID == entries[0].id)
         #expect(found?.answer.seq == 1 && found?.answer.fingerprint == .max)
         #expect(found?.answer.session == entries[0].session)
         #expect(found?.answer.message.text == entries[0].body.text)
@@ -100,7 +108,8 @@ import Testing
     @Test func `A message without a reply has none in its stored answer`() throws {
         let rig = try Rig()
         let log = Log()
-        _ = rig.commit(log.unit([log.entry(1, key: 7), log.entry(2, answers: 0, isInbound: false)], .insert))
+        _ = rig.commit(
+            log.unit([log.entry(1, key: 7), log.entry(2, answers: 0, isInbound: false)], .insert))
         let found = rig.commit(log.unit([log.entry(3, key: 7)]))?.duplicate
         #expect(found != nil && found?.answer.reply == nil)
     }
@@ -109,7 +118,8 @@ import Testing
         let rig = try Rig()
         let (a, b) = (Log(user: "a"), Log(user: "b"))
         let outcomes = rig.commit([
-            a.unit([a.entry(1, key: 5)], .insert), b.unit([b.entry(1, key: 5)], .insert), Log().first(),
+            a.unit([a.entry(1, key: 5)], .insert), b.unit([b.entry(1, key: 5)], .insert),
+            Log().first(),
         ])
         #expect(outcomes[0].isCommitted && outcomes[2].isCommitted)
         #expect(outcomes[1].duplicate?.answer.conversation == a.row.id)
@@ -124,7 +134,8 @@ import Testing
 }
 
 @Suite struct ConflictTests {
-    @Test func `A seq that is taken is a conflict with the log's head, and nothing is kept`() throws {
+    @Test func `A seq that is taken is a conflict with the log's head, and nothing is kept`() throws
+    {
         let rig = try Rig()
         let log = Log()
         let first = log.first(3)
@@ -137,8 +148,11 @@ import Testing
         #expect(rig.commit(unit)?.conflictSeq == 3, "entries before the conflict are taken back")
         let page = rig.page(history(log.row.id))
         #expect(page?.seqs == [1, 2, 3])
-        #expect(page?.text.contains(first.entries[0].body.text) == true, "what was there is untouched")
-        #expect(rig.commit(log.unit([log.entry(4, key: 90)]))?.isCommitted == true, "the key was not kept")
+        #expect(
+            page?.text.contains(first.entries[0].body.text) == true, "what was there is untouched")
+        #expect(
+            rig.commit(log.unit([log.entry(4, key: 90)]))?.isCommitted == true,
+            "the key was not kept")
     }
 
     @Test func `A conflict does not hold up the other units of its batch`() throws {
@@ -148,7 +162,8 @@ import Testing
         let (a, b) = (Log(user: "a"), Log(user: "b"))
         let outcomes = rig.commit([a.first(), log.unit([log.entry(2)]), b.first()])
         #expect(outcomes[0].isCommitted && outcomes[1].conflictSeq == 2 && outcomes[2].isCommitted)
-        #expect(rig.conversation(a.row.id)?.lastSeq == 1 && rig.conversation(b.row.id)?.lastSeq == 1)
+        #expect(
+            rig.conversation(a.row.id)?.lastSeq == 1 && rig.conversation(b.row.id)?.lastSeq == 1)
     }
 
     @Test func `A conflict leaves the row as it was`() throws {
@@ -193,7 +208,8 @@ import Testing
         func claims(_ key: UserKey) -> Int? {
             guard case .answer(let answer)? = rig.read(.claim(origin, key)) else { return nil }
             switch answer.result {
-            case .success(let status, let body, _, _): return body.text == key.userID.text ? status : nil
+            case .success(let status, let body, _, _):
+                return body.text == key.userID.text ? status : nil
             case .failure(let problem): return problem.status
             }
         }
@@ -206,8 +222,11 @@ import Testing
 }
 
 @Suite struct ReplayTests {
-    private func replay(_ rig: Rig, _ id: Identifier, _ after: UInt64, _ through: UInt64) -> ReplayPage? {
-        let query = ReplayQuery(origin: origin, conversation: id, afterSeq: after, throughSeq: through)
+    private func replay(
+        _ rig: Rig, _ id: Identifier, _ after: UInt64, _ through: UInt64
+    ) -> ReplayPage? {
+        let query = ReplayQuery(
+            origin: origin, conversation: id, afterSeq: after, throughSeq: through)
         guard case .replayed(let page)? = rig.read(.replay(query)) else { return nil }
         #expect(page.origin == origin && page.conversation == id)
         return page
@@ -223,14 +242,19 @@ import Testing
         #expect(first?.lastSeq == UInt64(Limits.replayBatch))
         #expect(
             first?.frames?[0].text == "{\"type\":\"message\",\"conversation_id\":\""
-                + log.row.id.text(.conversation) + "\",\"message\":" + unit.entries[0].body.text + "}")
+                + log.row.id.text(.conversation) + "\",\"message\":" + unit.entries[0].body.text
+                + "}")
         let second = replay(rig, log.row.id, UInt64(Limits.replayBatch), 1000)
         #expect(second?.frames?.count == 30)
         #expect(second?.frames?.last?.text.contains(unit.entries.last?.body.text ?? "?") == true)
     }
 
-    @Test(arguments: [(2, 5, 3), (0, 1, 1), (4, 5, 1), (5, 5, 0), (5, 2, 0), (9, 20, 1), (10, 20, 0)])
-    func `Both bounds hold: after the first, through the last`(_ after: UInt64, _ through: UInt64, _ count: Int) throws {
+    @Test(arguments: [
+        (2, 5, 3), (0, 1, 1), (4, 5, 1), (5, 5, 0), (5, 2, 0), (9, 20, 1), (10, 20, 0),
+    ])
+    func `Both bounds hold: after the first, through the last`(
+        _ after: UInt64, _ through: UInt64, _ count: Int
+    ) throws {
         let rig = try Rig()
         let log = Log()
         _ = rig.commit(log.first(10))

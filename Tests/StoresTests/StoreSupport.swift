@@ -31,16 +31,20 @@ final class TemporaryDirectory {
 
     deinit {
         for suffix in ["", "-wal", "-shm", "-journal"] {
-            for name in ["messages.db", "directory.db", "other.db"] { unlink(path + "/" + name + suffix) }
+            for name in ["messages.db", "directory.db", "other.db", "copy.db"] {
+                unsafe unlink(path + "/" + name + suffix)
+            }
         }
-        rmdir(path)
+        unsafe rmdir(path)
     }
 }
 
 func writeFile(_ path: String, _ bytes: [UInt8]) {
-    let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+    let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
     // Safety: the array's bytes are read while it lives.
-    let written = unsafe bytes.withUnsafeBytes { unsafe write(descriptor, $0.baseAddress, $0.count) }
+    let written = unsafe bytes.withUnsafeBytes {
+        unsafe write(descriptor, $0.baseAddress, $0.count)
+    }
     precondition(written == bytes.count, "the test's own file could not be written")
     close(descriptor)
 }
@@ -74,15 +78,17 @@ final class Rig {
 
     init(
         _ files: TemporaryDirectory = TemporaryDirectory(), directory: TenantDirectory = tenants(),
-        coreCount: Int = 1, readerCount: Int = 1
+        coreCount: Int = 1, readerCount: Int = 1, rules: FoldRules = FoldRules()
     ) throws(SQLiteError) {
         self.files = files
         bells = (0..<coreCount).map { _ in Doorbell.make() }
         events = bells.map { _ in [] }
         let lines = lines
+        store.foldRules = rules
         clients = try store.start(
             path: files.file("messages.db"), directoryPath: files.file("directory.db"),
-            directory: directory, coreBells: bells, readerCount: readerCount, log: { lines.add($0) })
+            directory: directory, coreBells: bells, readerCount: readerCount, log: { lines.add($0) }
+        )
     }
 
     deinit { stop() }
@@ -97,18 +103,21 @@ final class Rig {
     /// The next event of a core; nil, and a failure, when none comes in a generous time.
     func next(core: Int = 0) -> StoreEvent? {
         if events[core].isEmpty { drain(core) }
+        var blockedInVain = 0
         while events[core].isEmpty {
             bells[core].announceSleep()
             if !clients[core].hasEvents() {
-                let count = bells[core].ringCount
                 bells[core].block(milliseconds: Self.waitMilliseconds)
-                if bells[core].ringCount == count, !clients[core].hasEvents() {
-                    Issue.record("the store said nothing")
-                    return nil
-                }
+                blockedInVain += clients[core].hasEvents() ? 0 : 1
             }
             bells[core].announceAwake()
             drain(core)
+            // The bell may have been rung for events that were seen without it: then one block ends
+            // at once. A second one lasts.
+            if events[core].isEmpty, blockedInVain > 2 {
+                Issue.record("the store said nothing")
+                return nil
+            }
         }
         return events[core].removeFirst()
     }
@@ -130,7 +139,8 @@ final class Rig {
 
     func sendWithoutFlush(_ unit: CommitUnit) { clients[0].commit(unit) }
 
-    /// A core flushes once a turn; here each turn also takes what has come, so that no ring stays full.
+    /// A core flushes once a turn; here each turn also takes what has come, so that no ring stays
+    /// full.
     func flushUntilSent() {
         while clients[0].isCongested {
             clients[0].flush()
@@ -156,7 +166,8 @@ final class Rig {
     }
 
     func conversation(_ id: Identifier) -> Conversation? {
-        guard case .ownerRead(.conversation(let found, let row))? = read(.owner(.conversation(id))) else {
+        guard case .ownerRead(.conversation(let found, let row))? = read(.owner(.conversation(id)))
+        else {
             Issue.record("a conversation was asked for")
             return nil
         }
@@ -233,7 +244,10 @@ struct Log {
         ids.withLock { $0.next(milliseconds: milliseconds, shardKey: 77) }
     }
 
-    init(user: String = "ann", tenant: UInt16 = 0, channel: Channel = .web, status: ConversationStatus = .open) {
+    init(
+        user: String = "ann", tenant: UInt16 = 0, channel: Channel = .web,
+        status: ConversationStatus = .open
+    ) {
         row = Conversation(
             id: Log.id(), tenant: TenantIndex(tenant), userID: ByteBlock(user), channel: channel,
             status: status, createdAtMilliseconds: 1000, updatedAtMilliseconds: 1000)
@@ -265,11 +279,14 @@ struct Log {
     func unit(_ entries: [StoredEntry], _ change: RowChange = .none) -> CommitUnit {
         var row = row
         row.lastSeq = entries.last?.seq ?? 0
-        return CommitUnit(conversation: row, rowChange: change, entries: entries, submittedNanoseconds: 0)
+        return CommitUnit(
+            conversation: row, rowChange: change, entries: entries, submittedNanoseconds: 0)
     }
 
     /// A first unit of `count` messages.
-    func first(_ count: Int = 1) -> CommitUnit { unit((1...UInt64(count)).map { entry($0) }, .insert) }
+    func first(_ count: Int = 1) -> CommitUnit {
+        unit((1...UInt64(count)).map { entry($0) }, .insert)
+    }
 }
 
 extension CommitOutcome {
@@ -282,12 +299,15 @@ extension CommitOutcome {
 }
 
 func scope(_ tenant: UInt16 = 0, _ name: String = "acme", user: String? = nil) -> Scope {
-    Scope(tenant: TenantIndex(tenant), tenantName: ByteBlock(name), userID: user.map { ByteBlock($0) })
+    Scope(
+        tenant: TenantIndex(tenant), tenantName: ByteBlock(name), userID: user.map { ByteBlock($0) }
+    )
 }
 
 func history(
     _ id: Identifier, _ scope: Scope = scope(), order: PageOrder = .ascending,
-    direction: PageDirection = .forward, after: UInt64? = nil, before: UInt64? = nil, limit: Int = 50
+    direction: PageDirection = .forward, after: UInt64? = nil, before: UInt64? = nil,
+    limit: Int = 50
 ) -> ReadJob {
     .history(
         HistoryQuery(

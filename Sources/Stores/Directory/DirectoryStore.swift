@@ -1,5 +1,5 @@
-// Tenants and API keys on SQLite. Off the serving path: read at start, on reload, and when a core meets an
-// API key that it does not know.
+// Tenants and API keys on SQLite. Off the serving path: read at start, on reload, and when a core
+// meets an API key that it does not know.
 
 import Bytes
 import CLinux
@@ -54,9 +54,9 @@ public final class DirectoryStore {
 
     static let create = """
         CREATE TABLE IF NOT EXISTS tenants(
-            position INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, guests INTEGER NOT NULL,
-            rate INTEGER, burst INTEGER, user_rate INTEGER, user_burst INTEGER, run_policy INTEGER NOT NULL,
-            origins TEXT NOT NULL);
+            position INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,
+            guests INTEGER NOT NULL, rate INTEGER, burst INTEGER, user_rate INTEGER,
+            user_burst INTEGER, run_policy INTEGER NOT NULL, origins TEXT NOT NULL);
         CREATE TABLE IF NOT EXISTS api_keys(
             id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, name TEXT NOT NULL, roles TEXT NOT NULL,
             digest BLOB NOT NULL, created_at INTEGER NOT NULL, revoked INTEGER NOT NULL DEFAULT 0);
@@ -72,15 +72,18 @@ public final class DirectoryStore {
 
     public func tenants() throws(SQLiteError) -> [TenantRecord] {
         let statement = try connection.prepare(
-            "SELECT name, guests, rate, burst, user_rate, user_burst, run_policy, origins FROM tenants ORDER BY position")
+            "SELECT name, guests, rate, burst, user_rate, user_burst, run_policy, origins FROM tenants ORDER BY position"
+        )
         var found: [TenantRecord] = []
         while try statement.step() {
-            var record = TenantRecord(name: statement.text(0), allowsGuests: statement.integer(1) != 0)
+            var record = TenantRecord(
+                name: statement.text(0), allowsGuests: statement.integer(1) != 0)
             record.ratePerMinute = statement.isNull(2) ? nil : Int(statement.integer(2))
             record.burst = statement.isNull(3) ? nil : Int(statement.integer(3))
             record.userRatePerMinute = statement.isNull(4) ? nil : Int(statement.integer(4))
             record.userBurst = statement.isNull(5) ? nil : Int(statement.integer(5))
-            record.runPolicy = RunPolicy(rawValue: UInt8(truncatingIfNeeded: statement.integer(6))) ?? .queue
+            record.runPolicy =
+                RunPolicy(rawValue: UInt8(truncatingIfNeeded: statement.integer(6))) ?? .queue
             record.allowedOrigins = statement.text(7).split(separator: " ").map(String.init)
             found.append(record)
         }
@@ -90,13 +93,20 @@ public final class DirectoryStore {
     public func add(_ tenant: TenantRecord) throws(SQLiteError) {
         let statement = try connection.prepare(
             """
-            INSERT OR IGNORE INTO tenants(name, guests, rate, burst, user_rate, user_burst, run_policy, origins)
+            INSERT OR IGNORE INTO tenants(
+                name, guests, rate, burst, user_rate, user_burst, run_policy, origins)
             VALUES(?,?,?,?,?,?,?,?)
             """)
         statement.bind(1, text: tenant.name)
         statement.bind(2, tenant.allowsGuests ? Int64(1) : Int64(0))
-        for (index, value) in [tenant.ratePerMinute, tenant.burst, tenant.userRatePerMinute, tenant.userBurst].enumerated() {
-            if let value { statement.bind(Int32(index) + 3, Int64(value)) } else { statement.bindNull(Int32(index) + 3) }
+        for (index, value) in [
+            tenant.ratePerMinute, tenant.burst, tenant.userRatePerMinute, tenant.userBurst,
+        ].enumerated() {
+            if let value {
+                statement.bind(Int32(index) + 3, Int64(value))
+            } else {
+                statement.bindNull(Int32(index) + 3)
+            }
         }
         statement.bind(7, Int64(tenant.runPolicy.rawValue))
         statement.bind(8, text: tenant.allowedOrigins.joined(separator: " "))
@@ -107,7 +117,8 @@ public final class DirectoryStore {
 
     public func add(_ key: APIKeyRecord) throws(SQLiteError) {
         let statement = try connection.prepare(
-            "INSERT INTO api_keys(id, tenant, name, roles, digest, created_at, revoked) VALUES(?,?,?,?,?,?,0)")
+            "INSERT INTO api_keys(id, tenant, name, roles, digest, created_at, revoked) VALUES(?,?,?,?,?,?,0)"
+        )
         statement.bind(1, key.id)
         statement.bind(2, text: key.tenant)
         statement.bind(3, text: key.name)
@@ -138,12 +149,15 @@ public final class DirectoryStore {
         return found
     }
 
-    private static let selectKeys = "SELECT id, tenant, name, roles, digest, created_at, revoked FROM api_keys"
+    private static let selectKeys =
+        "SELECT id, tenant, name, roles, digest, created_at, revoked FROM api_keys"
 
     private func record(_ statement: SQLiteStatement) -> APIKeyRecord {
         APIKeyRecord(
             id: statement.unsigned(0), tenant: statement.text(1), name: statement.text(2),
-            roles: statement.text(3).split(separator: " ").compactMap { Role(rawValue: String($0)) },
+            roles: statement.text(3).split(separator: " ").compactMap {
+                Role(rawValue: String($0))
+            },
             secretDigest: statement.bytes(4).array(), createdAtMilliseconds: statement.unsigned(5),
             isRevoked: statement.integer(6) != 0)
     }

@@ -40,6 +40,9 @@ public final class StoreClient {
 /// The embedded message store: one writer thread and some readers on one SQLite file.
 public final class MessageStore {
     public let metrics = StoreMetrics()
+    /// Changed by tests, before the start.
+    var foldRules = FoldRules()
+    let tail = LogTail()
     private let isStopping = StopFlag()
     private var bells: [Doorbell] = []
     private var threads: [WorkerThread] = []
@@ -49,7 +52,8 @@ public final class MessageStore {
     /// Opens `path` (made if absent), starts the threads and returns a client for each core's bell.
     /// Throws SQLiteError when the file cannot be opened, is damaged, or has an unknown schema.
     public func start(
-        path: String, directoryPath: String, directory: TenantDirectory, coreBells: [Doorbell], readerCount: Int,
+        path: String, directoryPath: String, directory: TenantDirectory, coreBells: [Doorbell],
+        readerCount: Int,
         log: @escaping @Sendable (String) -> Void
     ) throws(SQLiteError) -> [StoreClient] {
         let connection = try MessageSchema.open(path: path)
@@ -62,11 +66,15 @@ public final class MessageStore {
             let events = Ring<StoreEvent>(capacity: Limits.storeRingCapacity)
             unitPorts.append(Port(units.producer, doorbell: writerBell))
             inlets[core].append(Inlet(events.consumer))
-            writerLinks.append(WriterLink(units: Inlet(units.consumer), events: Port(events.producer, doorbell: bell)))
+            writerLinks.append(
+                WriterLink(
+                    units: Inlet(units.consumer), events: Port(events.producer, doorbell: bell)))
         }
         let writer = try MessageWriter(
-            connection: connection, directory: directory, links: writerLinks, bell: writerBell, metrics: metrics,
-            isStopping: isStopping, log: log)
+            connection: connection, tail: tail, rules: foldRules, directory: directory,
+            links: writerLinks, bell: writerBell, metrics: metrics, isStopping: isStopping, log: log
+        )
+        try writer.recover()
         bells.append(writerBell)
         threads.append(Self.thread("store-write", writer) { $0.run() })
 
@@ -79,10 +87,13 @@ public final class MessageStore {
                 let events = Ring<StoreEvent>(capacity: Limits.storeRingCapacity)
                 jobPorts[core].append(Port(jobs.producer, doorbell: readerBell))
                 inlets[core].append(Inlet(events.consumer))
-                links.append(ReaderLink(jobs: Inlet(jobs.consumer), events: Port(events.producer, doorbell: bell)))
+                links.append(
+                    ReaderLink(
+                        jobs: Inlet(jobs.consumer), events: Port(events.producer, doorbell: bell)))
             }
             let reader = try MessageReader(
-                path: path, directoryStore: try DirectoryStore(path: directoryPath), directory: directory,
+                path: path, tail: tail, directoryStore: try DirectoryStore(path: directoryPath),
+                directory: directory,
                 links: links, bell: readerBell, isStopping: isStopping, log: log)
             bells.append(readerBell)
             threads.append(Self.thread("store-read-\(index)", reader) { $0.run() })

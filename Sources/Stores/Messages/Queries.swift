@@ -40,7 +40,8 @@ public struct HistoryQuery: Sendable {
     public let limit: Int
 
     public init(
-        origin: Origin, scope: Scope, conversation: Identifier, order: PageOrder, direction: PageDirection,
+        origin: Origin, scope: Scope, conversation: Identifier, order: PageOrder,
+        direction: PageDirection,
         afterSeq: UInt64?, beforeSeq: UInt64?, limit: Int
     ) {
         self.origin = origin
@@ -68,7 +69,8 @@ public struct ListQuery: Sendable {
     public let limit: Int
 
     public init(
-        origin: Origin, scope: Scope, status: ConversationStatus?, channel: Channel?, order: PageOrder,
+        origin: Origin, scope: Scope, status: ConversationStatus?, channel: Channel?,
+        order: PageOrder,
         direction: PageDirection, after: Identifier?, before: Identifier?, limit: Int
     ) {
         self.origin = origin
@@ -127,31 +129,41 @@ public enum ReadJob: Sendable {
 
 /// Positions in lists as clients see them: opaque, but checked when they come back.
 ///
-/// Text: `h` or `l`, a digit for order and direction, then hexadecimal: 16 digits of a seq, or 32 of an id.
+/// Text: `h` or `l`, a digit for order and direction, then hexadecimal: 16 digits of a seq, or 32
+/// of an id.
 public enum Cursor {
-    public static func write(seq: UInt64, _ order: PageOrder, _ direction: PageDirection, into writer: ByteWriter) {
+    public static func write(
+        seq: UInt64, _ order: PageOrder, _ direction: PageDirection, into writer: ByteWriter
+    ) {
         writer.append(0x68)
         writer.append(0x30 + order.rawValue + direction.rawValue)
         writer.append(hex: seq)
     }
 
-    public static func write(id: Identifier, _ order: PageOrder, _ direction: PageDirection, into writer: ByteWriter) {
+    public static func write(
+        id: Identifier, _ order: PageOrder, _ direction: PageDirection, into writer: ByteWriter
+    ) {
         writer.append(0x6C)
         writer.append(0x30 + order.rawValue + direction.rawValue)
         writer.append(hex: id.high)
         writer.append(hex: id.low)
     }
 
-    public static func seq(_ text: RawSpan) -> (order: PageOrder, direction: PageDirection, seq: UInt64)? {
+    public static func seq(
+        _ text: RawSpan
+    ) -> (order: PageOrder, direction: PageDirection, seq: UInt64)? {
         guard text.byteCount == 18, text.byte(at: 0) == 0x68, let way = way(text),
             let seq = hexadecimal(text.extracting(2..<18)), seq <= UInt64(Int64.max)
         else { return nil }
         return (way.0, way.1, seq)
     }
 
-    public static func id(_ text: RawSpan) -> (order: PageOrder, direction: PageDirection, id: Identifier)? {
+    public static func id(
+        _ text: RawSpan
+    ) -> (order: PageOrder, direction: PageDirection, id: Identifier)? {
         guard text.byteCount == 34, text.byte(at: 0) == 0x6C, let way = way(text),
-            let high = hexadecimal(text.extracting(2..<18)), let low = hexadecimal(text.extracting(18..<34))
+            let high = hexadecimal(text.extracting(2..<18)),
+            let low = hexadecimal(text.extracting(18..<34))
         else { return nil }
         return (way.0, way.1, Identifier(high: high, low: low))
     }

@@ -1,4 +1,5 @@
-// Owner: one thread. The thinnest type over SQLite's C interface: open, run, prepare, bind, step, read.
+// Owner: one thread. The thinnest type over SQLite's C interface: open, run, prepare, bind, step,
+// read.
 
 import Bytes
 import CSQLite
@@ -11,6 +12,8 @@ public struct SQLiteError: Error, Sendable, CustomStringConvertible {
 
     /// The file is damaged or is no database.
     public var isCorruption: Bool { code & 0xFF == SQLITE_CORRUPT || code & 0xFF == SQLITE_NOTADB }
+    /// The code for damage that SQLite itself cannot see.
+    static let corruption = SQLITE_CORRUPT
     public var isConstraint: Bool { code & 0xFF == SQLITE_CONSTRAINT }
 }
 
@@ -18,12 +21,17 @@ public struct SQLiteError: Error, Sendable, CustomStringConvertible {
     // Safety: opened in init, closed in deinit, used by one thread (SQLITE_OPEN_NOMUTEX).
     private let handle: OpaquePointer
 
+    /// Once in the process, before SQLite does anything else.
+    private static let settings: Int32 = csqlite_disable_memory_statistics()
+
     public init(path: String, isReadOnly: Bool = false) throws(SQLiteError) {
+        precondition(Self.settings == SQLITE_OK, "SQLite was used before it was set up")
         var opened: OpaquePointer?
         let access = isReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
         let code = unsafe sqlite3_open_v2(path, &opened, access | SQLITE_OPEN_NOMUTEX, nil)
         guard code == SQLITE_OK, let connection = unsafe opened else {
-            let message = unsafe opened.map { unsafe String(cString: sqlite3_errmsg($0)) } ?? "out of memory"
+            let message =
+                unsafe opened.map { unsafe String(cString: sqlite3_errmsg($0)) } ?? "out of memory"
             unsafe sqlite3_close_v2(opened)
             throw SQLiteError(code: code, message: "\(path): \(message)")
         }
@@ -41,7 +49,8 @@ public struct SQLiteError: Error, Sendable, CustomStringConvertible {
 
     public func prepare(_ sql: String) throws(SQLiteError) -> SQLiteStatement {
         var made: OpaquePointer?
-        let code = unsafe sqlite3_prepare_v3(handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &made, nil)
+        let code = unsafe sqlite3_prepare_v3(
+            handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &made, nil)
         guard code == SQLITE_OK, let statement = unsafe made else { throw error(code) }
         return unsafe SQLiteStatement(statement, self)
     }
@@ -51,10 +60,14 @@ public struct SQLiteError: Error, Sendable, CustomStringConvertible {
     }
 
     public var isInTransaction: Bool { unsafe sqlite3_get_autocommit(handle) == 0 }
+    /// True while a statement that reads is open: what is read meanwhile is as old as its
+    /// beginning.
+    var isReading: Bool { unsafe sqlite3_txn_state(handle, nil) != SQLITE_TXN_NONE }
     public var changedRows: Int { unsafe Int(sqlite3_changes(handle)) }
 }
 
-/// A prepared statement. Blocks are bound by reference and held until the next reset; the rest is copied.
+/// A prepared statement. Blocks are bound by reference and held until the next reset; the rest is
+/// copied.
 @safe public final class SQLiteStatement {
     // Safety: finalised in deinit, before its connection, which it keeps alive.
     private let handle: OpaquePointer
@@ -78,7 +91,9 @@ public struct SQLiteError: Error, Sendable, CustomStringConvertible {
         if !held.isEmpty { held.removeAll(keepingCapacity: true) }
     }
 
-    public func bind(_ index: Int32, _ value: Int64) { unsafe sqlite3_bind_int64(handle, index, value) }
+    public func bind(_ index: Int32, _ value: Int64) {
+        unsafe sqlite3_bind_int64(handle, index, value)
+    }
     public func bind(_ index: Int32, _ value: UInt64) { bind(index, Int64(bitPattern: value)) }
     public func bindNull(_ index: Int32) { unsafe sqlite3_bind_null(handle, index) }
 
@@ -99,6 +114,16 @@ public struct SQLiteError: Error, Sendable, CustomStringConvertible {
         unsafe sqlite3_bind_blob(handle, index, block.address, Int32(block.count), nil)
     }
 
+    /// The writer's bytes themselves: it must not change until the reset.
+    func bind(_ index: Int32, blob writer: ByteWriter) {
+        let bytes = writer.bytes
+        let count = Int32(bytes.byteCount)
+        unsafe bytes.withUnsafeBytes { raw in
+            // Safety: the caller keeps the writer alive and unchanged until the reset.
+            _ = unsafe sqlite3_bind_blob(handle, index, raw.baseAddress, count, nil)
+        }
+    }
+
     /// 16 bytes, big-endian, so that the blobs sort like the numbers.
     public func bind(_ index: Int32, high: UInt64, low: UInt64) {
         var words = (high.bigEndian, low.bigEndian)
@@ -117,14 +142,17 @@ public struct SQLiteError: Error, Sendable, CustomStringConvertible {
 
     public func integer(_ column: Int32) -> Int64 { unsafe sqlite3_column_int64(handle, column) }
     public func unsigned(_ column: Int32) -> UInt64 { UInt64(bitPattern: integer(column)) }
-    public func isNull(_ column: Int32) -> Bool { unsafe sqlite3_column_type(handle, column) == SQLITE_NULL }
+    public func isNull(_ column: Int32) -> Bool {
+        unsafe sqlite3_column_type(handle, column) == SQLITE_NULL
+    }
 
     /// The column's bytes; valid until the next step or reset.
     @_lifetime(borrow self) public func bytes(_ column: Int32) -> RawSpan {
         let start = unsafe sqlite3_column_blob(handle, column)
         let count = unsafe Int(sqlite3_column_bytes(handle, column))
         // Safety: SQLite's memory stays put until the next step or reset of this statement.
-        let span = unsafe RawSpan(_unsafeStart: start ?? UnsafeRawPointer(handle), byteCount: start == nil ? 0 : count)
+        let span = unsafe RawSpan(
+            _unsafeStart: start ?? UnsafeRawPointer(handle), byteCount: start == nil ? 0 : count)
         return unsafe _overrideLifetime(span, borrowing: self)
     }
 

@@ -1,0 +1,86 @@
+// Pages of one conversation's log, and what a socket that catches up is sent.
+
+import Bytes
+import ChatModel
+
+extension MessageReader {
+    func history(_ query: HistoryQuery) throws(SQLiteError) -> Answer {
+        guard var found = try conversation(query.conversation), found.tenant == query.scope.tenant,
+            query.scope.userID.map({ $0.equals(found.userID) }) ?? true
+        else {
+            return Answer(
+                origin: query.origin, frameID: nil,
+                result: .failure(Problem(.notFound, "There is no such conversation.")))
+        }
+        let tail = logs.tail(of: query.conversation)
+        let activity = try logs.activity(of: tail, in: query.conversation)
+        found.lastSeq = activity.lastSeq
+        found.updatedAtMilliseconds = max(found.updatedAtMilliseconds, activity.lastMilliseconds)
+        let page = try entries(query, tail)
+        writer.removeAll()
+        writer.append("{\"conversation\":")
+        found.write(into: writer, unread: activity.unread)
+        writer.append(",\"data\":[")
+        for (index, entry) in page.rows.enumerated() {
+            if index > 0 { writer.append(0x2C) }
+            writer.append(entry.body)
+        }
+        writer.append("],\"page\":{\"next_cursor\":")
+        let isForward = query.direction == .forward
+        appendCursor(
+            seq: page.hasMore || !isForward ? page.rows.last?.seq : nil, query.order, .forward)
+        writer.append(",\"prev_cursor\":")
+        let first = page.rows.first?.seq
+        let hasEarlier =
+            isForward
+            ? first.map { query.order == .ascending ? $0 > 1 : $0 < found.lastSeq } ?? false
+            : page.hasMore
+        appendCursor(seq: hasEarlier ? first : nil, query.order, .backward)
+        writer.append(page.hasMore || !isForward ? ",\"has_more\":true}}" : ",\"has_more\":false}}")
+        return answer(query.origin, writer.block())
+    }
+
+    /// The rows of a page in the order in which they are shown, and whether more lie behind the
+    /// last read.
+    private func entries(
+        _ query: HistoryQuery, _ tail: [StoredEntry]
+    ) throws(SQLiteError) -> (rows: [LogRow], hasMore: Bool) {
+        let readOrder = query.direction == .forward ? query.order : query.order.reversed
+        let bounds = LogBounds(after: query.afterSeq ?? 0, before: query.beforeSeq ?? .max)
+        var rows = try logs.rows(
+            of: query.conversation, tail, bounds, readOrder, limit: query.limit + 1)
+        let hasMore = rows.count > query.limit
+        if hasMore { rows.removeLast() }
+        if query.direction == .backward { rows.reverse() }
+        return (rows, hasMore)
+    }
+
+    private func appendCursor(seq: UInt64?, _ order: PageOrder, _ direction: PageDirection) {
+        guard let seq else { return writer.append("null") }
+        writer.append(0x22)
+        Cursor.write(seq: seq, order, direction, into: writer)
+        writer.append(0x22)
+    }
+
+    func replay(_ query: ReplayQuery) throws(SQLiteError) -> ReplayPage {
+        let bounds = LogBounds(after: query.afterSeq, before: query.throughSeq + 1)
+        let rows = try logs.rows(
+            of: query.conversation, logs.tail(of: query.conversation), bounds, .ascending,
+            limit: Limits.replayBatch)
+        var frames: [ByteBlock] = []
+        var bytes = 0
+        for row in rows where bytes < Limits.replayPageBytes {
+            writer.removeAll()
+            writer.append("{\"type\":\"message\",\"conversation_id\":\"")
+            query.conversation.write(.conversation, into: writer)
+            writer.append("\",\"message\":")
+            writer.append(row.body)
+            writer.append(0x7D)
+            bytes += writer.count
+            frames.append(writer.block())
+        }
+        return ReplayPage(
+            origin: query.origin, conversation: query.conversation, frames: frames,
+            lastSeq: frames.isEmpty ? query.afterSeq : rows[frames.count - 1].seq)
+    }
+}
