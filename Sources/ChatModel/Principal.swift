@@ -100,7 +100,7 @@ public struct UserKey: Hashable, Sendable {
 
     public static func == (a: UserKey, b: UserKey) -> Bool {
         a.hashed == b.hashed && a.tenant == b.tenant
-            && (a.userID === b.userID || a.userID.bytes.equals(b.userID.bytes))
+            && a.userID.equals(b.userID)
     }
 
     public func hash(into hasher: inout Hasher) { hasher.combine(hashed) }

@@ -1,7 +1,7 @@
-import Bytes
 import TestSupport
 import Testing
 
+@testable import Bytes
 @testable import Reactor
 
 /// The bytes that the last submitted send would hand to the kernel.
@@ -230,10 +230,10 @@ private func numbered(_ count: Int, from start: Int = 0) -> [UInt8] {
     @Test("A block is let go when its last byte was sent, not before") func blockIsLetGo() {
         let pool = SegmentPool()
         var queue = SendQueue()
-        weak var held: ByteBlock?
+        weak var held: AnyObject?
         do {
             let block = ByteBlock(numbered(2000))
-            held = block
+            held = block.storage
             pool.append(block, to: &queue)
         }
         pool.didSend(1999, from: &queue)
@@ -244,10 +244,10 @@ private func numbered(_ count: Int, from start: Int = 0) -> [UInt8] {
 
     @Test("Clearing a queue gives back chunks and blocks and leaves it ready") func clears() {
         var sender = Sender()
-        weak var held: ByteBlock?
+        weak var held: AnyObject?
         do {
             let block = ByteBlock(numbered(2000))
-            held = block
+            held = block.storage
             sender.pool.append(block, to: &sender.queue)
         }
         sender.copy(numbered(8192))

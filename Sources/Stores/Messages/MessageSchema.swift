@@ -28,8 +28,9 @@ enum MessageSchema {
         CREATE INDEX IF NOT EXISTS conversations_tenant ON conversations(tenant, id);
         CREATE TABLE IF NOT EXISTS entries(
             conversation BLOB NOT NULL, seq INTEGER NOT NULL, id BLOB NOT NULL,
-            kind INTEGER NOT NULL, flags INTEGER NOT NULL, created_at INTEGER NOT NULL, answers INTEGER NOT NULL,
-            session BLOB NOT NULL, idempotency BLOB, fingerprint INTEGER, body BLOB NOT NULL,
+            kind INTEGER NOT NULL, flags INTEGER NOT NULL, created_at INTEGER NOT NULL,
+            answers INTEGER NOT NULL, session BLOB NOT NULL, idempotency BLOB,
+            fingerprint INTEGER, body BLOB NOT NULL,
             PRIMARY KEY(conversation, seq));
         CREATE UNIQUE INDEX IF NOT EXISTS entries_key ON entries(idempotency)
             WHERE idempotency IS NOT NULL;
