@@ -160,19 +160,31 @@ import CLinux
 
     /// `digits` lower-case hexadecimal digits of the lowest bits.
     @inlinable public func append(hex value: UInt64, digits: Int = 16) {
+        precondition(digits >= 0 && digits <= 16, "a word has at most 16 digits")
+        // The padding behind the capacity takes what is stored past the last digit.
         reserve(digits)
-        var offset = filled
-        var shift = (digits &- 1) &* 4
-        while shift >= 0 {
-            let nibble = UInt8(truncatingIfNeeded: (value >> UInt64(shift)) & 15)
-            // 39 more from `a` on, without a branch.
-            let digit = nibble &+ 0x30 &+ (((nibble &+ 6) >> 4) &* 39)
-            // Safety: reserve made room for the digits.
-            unsafe base.storeBytes(of: digit, toByteOffset: offset, as: UInt8.self)
-            offset &+= 1
-            shift &-= 4
+        let top = value << UInt64((16 &- digits) &* 4)
+        // Safety: reserve made room for the digits, and 64 bytes of padding follow.
+        unsafe base.storeBytes(
+            of: Self.hexadecimal(UInt32(truncatingIfNeeded: top >> 32)), toByteOffset: filled,
+            as: UInt64.self)
+        if digits > 8 {
+            unsafe base.storeBytes(
+                of: Self.hexadecimal(UInt32(truncatingIfNeeded: top)), toByteOffset: filled &+ 8,
+                as: UInt64.self)
         }
-        filled = offset
+        filled &+= digits
+    }
+
+    /// Eight digits at once, the highest in the lowest byte: nibbles are spread over bytes, then 39
+    /// is added to those from `a` on.
+    @inlinable static func hexadecimal(_ value: UInt32) -> UInt64 {
+        var x = UInt64(value.byteSwapped)
+        x = (x | x << 16) & 0x0000_FFFF_0000_FFFF
+        x = (x | x << 8) & 0x00FF_00FF_00FF_00FF
+        x = (x >> 4 | x << 8) & 0x0F0F_0F0F_0F0F_0F0F
+        let letters = ((x &+ 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101
+        return x &+ 0x3030_3030_3030_3030 &+ letters &* 39
     }
 
     /// The span as a JSON string with its quotes (RFC 8259 section 7). The bytes must be valid

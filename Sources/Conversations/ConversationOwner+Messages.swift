@@ -393,6 +393,8 @@ struct UnitBuilder {
     init(row: Conversation, wasStored: Bool) {
         self.row = row
         self.wasStored = wasStored
+        // A message and its reply.
+        entries.reserveCapacity(2)
     }
 
     var nextSeq: UInt64 { row.lastSeq + 1 }
