@@ -59,6 +59,12 @@ let package = Package(
 
 
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
+        .target(name: "CAllocations", path: "Benchmarks/CAllocations"),
+        .executableTarget(
+            name: "parser-benchmark",
+            dependencies: ["API", "Bytes", "CAllocations", "CLinux", "Ingest", "Rings", "Wire"],
+            path: "Benchmarks/ParserBenchmark", swiftSettings: settings),
+
         tests("Bytes", ["TestSupport"]),
         tests("Rings", ["TestSupport", "Reactor", "CLinux"]),
         tests("Reactor", ["TestSupport", "Bytes", "Rings", "CLinux"]),

@@ -171,6 +171,12 @@ rings_under_thread_sanitizer() {
         swift test --sanitize=thread --scratch-path .build-thread --filter RingsTests || true
 }
 
+# Counts, not times: they are the same on every machine.
+allocation_counts() {
+    stage 'allocation counts' none 600 \
+        swift run -c release parser-benchmark --check || true
+}
+
 black_box_tests() {
     # An old binary must not stand in for one that does not build.
     export CHAT_SERVICE_BIN=$PWD/.build/release/chat-service
@@ -195,7 +201,8 @@ case $selection in
         stage build none 600 swift build --build-tests || true
         unit_tests
         rings_under_thread_sanitizer
-        black_box_tests ;;
+        black_box_tests
+        allocation_counts ;;
 esac
 
 printf '\n== summary (%d s, logs in %s)\n' "$SECONDS" "$logs"
