@@ -54,13 +54,13 @@ public enum BodyProgress: Equatable {
 @safe public final class RequestAssembler {
     private enum Phase { case head, announced, body }
 
-    // Safety: initialised in init, freed in deinit; behind a pointer because a class's property
-    // that is lent to the parser would be registered with the exclusivity checker for each request.
+    // Safety: both initialised in init, freed in deinit; behind pointers because a class's property
+    // that is lent to the parser would be registered with the exclusivity checker each time.
     private let storage = UnsafeMutablePointer<HTTPRequestHead>.allocate(capacity: 1)
     public var head: HTTPRequestHead {
         unsafeAddress { unsafe UnsafePointer(storage) }
     }
-    private var parser = HTTPHeadParser()
+    private let parser = UnsafeMutablePointer<HTTPHeadParser>.allocate(capacity: 1)
     private var decoder = HTTPChunkDecoder()
     private var phase = Phase.head
     public private(set) var headBytes = 0
@@ -69,9 +69,14 @@ public enum BodyProgress: Equatable {
     public private(set) var body = ByteWriter(capacity: 0)
     private var streamBytesLeft: UInt64 = 0
 
-    public init() { unsafe storage.initialize(to: HTTPRequestHead()) }
+    public init() {
+        unsafe storage.initialize(to: HTTPRequestHead())
+        unsafe parser.initialize(to: HTTPHeadParser())
+    }
 
     deinit {
+        unsafe parser.deinitialize(count: 1)
+        unsafe parser.deallocate()
         unsafe storage.deinitialize(count: 1)
         unsafe storage.deallocate()
     }
@@ -79,7 +84,7 @@ public enum BodyProgress: Equatable {
     public var isInBody: Bool { phase != .head }
 
     public func reset() {
-        parser.reset()
+        unsafe parser.pointee.reset()
         if phase != .head { decoder = HTTPChunkDecoder() }
         phase = .head
         headBytes = 0
@@ -114,7 +119,7 @@ public enum BodyProgress: Equatable {
 
     private func parseHead(_ bytes: RawSpan) throws(RequestFault) -> HTTPParseOutcome {
         do throws(HTTPError) {
-            return try unsafe parser.parse(bytes, into: &storage.pointee)
+            return try unsafe parser.pointee.parse(bytes, into: &storage.pointee)
         } catch {
             throw .http(error)
         }

@@ -21,18 +21,20 @@ public protocol LoopDelegate: AnyObject {
 }
 
 /// The loop's clock: read once a turn, the same for everything that happens in it.
-public final class LoopClock {
-    public private(set) var nanoseconds: UInt64
-    public private(set) var milliseconds: UInt64
+@safe public final class LoopClock {
+    // Safety: two words that live as long as this object, used by its loop's thread.
+    @usableFromInline let time = UnsafeMutablePointer<UInt64>.allocate(capacity: 2)
 
-    public init() {
-        nanoseconds = cl_monotonic_nanoseconds()
-        milliseconds = cl_realtime_milliseconds()
-    }
+    public init() { update() }
+    deinit { unsafe time.deallocate() }
+
+    @inlinable public var nanoseconds: UInt64 { unsafe time[0] }
+    /// Since 1970, UTC.
+    @inlinable public var milliseconds: UInt64 { unsafe time[1] }
 
     public func update() {
-        nanoseconds = cl_monotonic_nanoseconds()
-        milliseconds = cl_realtime_milliseconds()
+        unsafe time[0] = cl_monotonic_nanoseconds()
+        unsafe time[1] = cl_realtime_milliseconds()
     }
 }
 

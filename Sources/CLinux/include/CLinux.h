@@ -48,7 +48,6 @@ cl_process_stats cl_process(void);
 void cl_block_signals(void);
 /// Waits for one of them; returns its number.
 int cl_wait_signal(void);
-uint64_t cl_allocation_count(void);
 
 static inline void cl_pause(void) { __builtin_ia32_pause(); }
 
