@@ -68,8 +68,13 @@ public struct PageQuery {
         } else if name.equals("channel") {
             channel = Channel(value)
             if channel == nil { faults.add("/channel", "format", "This channel is not known.") }
+        } else if let name = Self.later.first(where: { name.equals($0) }) {
+            // Ignored, it would show what was not asked for.
+            faults.add("/\(name)", "unsupported", "This version cannot filter by \(name) yet.")
         }
     }
+
+    private static let later: [StaticString] = ["assignee", "label", "q"]
 
     private func seq(_ value: RawSpan, _ pointer: String, _ faults: inout FaultList) -> UInt64? {
         if let number = value.decimal(), number <= UInt64(Int64.max) { return number }

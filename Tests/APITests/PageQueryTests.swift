@@ -85,6 +85,8 @@ private func cursor(_ id: Identifier, _ order: PageOrder, _ direction: PageDirec
         ("channel=WEB", "/channel format"),
         ("user_id=%", " format"), ("user_id=%4", " format"), ("user_id=%zz", " format"),
         ("user_id=%FF", " format"), ("x=%C0%80", " format"),
+        ("assignee=ann", "/assignee unsupported"), ("label=", "/label unsupported"),
+        ("q=order", "/q unsupported"),
     ])
     func `A value that is not allowed is refused at its parameter`(_ query: String, _ fault: String)
     {
