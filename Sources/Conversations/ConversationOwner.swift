@@ -53,10 +53,9 @@ public final class ConversationOwner {
     /// Sockets that sent the same key again meanwhile.
     var repeatedOrigins: [Digest: [Submission]] = [:]
     var runs: [Identifier: Identifier] = [:]
-    private var conversationClock: [Identifier] = []
-    private var userClock: [UserKey] = []
-    private var conversationHand = 0
-    private var userHand = 0
+    private var conversationClock = SecondChance<Identifier>(
+        keysMax: Limits.conversationsCachedPerShard)
+    private var userClock = SecondChance<UserKey>(keysMax: Limits.usersCachedPerShard)
 
     public internal(set) var counters = OwnerCounters()
     /// Actions since the last `takeActions`.
@@ -143,7 +142,7 @@ public final class ConversationOwner {
         }
         let state = UserState(key)
         users[key] = state
-        userClock.append(key)
+        userClock.insert(key)
         evictUsers()
         return state
     }
@@ -152,7 +151,7 @@ public final class ConversationOwner {
         if conversations.updateValue(state, forKey: state.row.id) == nil {
             count(state.row.tenant, 1)
         }
-        conversationClock.append(state.row.id)
+        conversationClock.insert(state.row.id)
         evictConversations()
     }
 
@@ -255,18 +254,14 @@ public final class ConversationOwner {
     // MARK: Bounded memory
 
     private func evictConversations() {
-        var chances = 16
-        while conversationClock.count > Limits.conversationsCachedPerShard, chances > 0 {
-            chances -= 1
-            if conversationHand >= conversationClock.count { conversationHand = 0 }
-            let id = conversationClock[conversationHand]
+        for _ in 0..<SecondChance<Identifier>.stepsMax {
+            guard let id = conversationClock.candidate else { return }
             if let state = conversations[id], state.wasTouched || !mayForget(state) {
                 state.wasTouched = false
-                conversationHand += 1
+                conversationClock.settle(.spared)
             } else {
                 drop(id)
-                conversationClock.swapAt(conversationHand, conversationClock.count - 1)
-                conversationClock.removeLast()
+                conversationClock.settle(.gone)
             }
         }
     }
@@ -290,18 +285,14 @@ public final class ConversationOwner {
     }
 
     private func evictUsers() {
-        var chances = 16
-        while userClock.count > Limits.usersCachedPerShard, chances > 0 {
-            chances -= 1
-            if userHand >= userClock.count { userHand = 0 }
-            let key = userClock[userHand]
+        for _ in 0..<SecondChance<UserKey>.stepsMax {
+            guard let key = userClock.candidate else { return }
             if let state = users[key], state.wasTouched || !mayForget(state) {
                 state.wasTouched = false
-                userHand += 1
+                userClock.settle(.spared)
             } else {
                 users[key] = nil
-                userClock.swapAt(userHand, userClock.count - 1)
-                userClock.removeLast()
+                userClock.settle(.gone)
             }
         }
     }
