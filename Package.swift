@@ -77,6 +77,7 @@ let package = Package(
         tests("Stores", ["Bytes", "Rings", "ChatModel", "Reactor", "Wire", "CLinux"]),
         tests("API", ["Bytes", "ChatModel", "Wire", "Identity", "Stores"]),
         tests("Ingest", ["Bytes", "Wire"]),
+        tests("ShardRuntime", ["Bytes", "ChatModel", "Observability"]),
         .testTarget(name: "StyleTests", swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6],

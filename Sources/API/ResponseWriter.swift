@@ -112,7 +112,8 @@ public enum MediaType {
 
 public final class ResponseWriter {
     private let date = ByteWriter(capacity: 64)
-    private var dateSecond: UInt64 = 0
+    /// No second at first, so that the first head writes the line whatever the clock says.
+    private var dateSecond: UInt64?
 
     public init() {}
 

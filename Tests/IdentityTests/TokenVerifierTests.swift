@@ -276,6 +276,44 @@ private let refusals: [Refusal] = [
         #expect(verifier.fault(text, now: 1000) == nil)
     }
 
+    @Test
+    func `Each look at a token counts as a hit or as a miss, one that has expired as neither`() {
+        let verifier = verifier()
+        let (text, other) = (token(claims()), token(claims(sub: "\"bob\"")))
+        #expect(verifier.hits == 0 && verifier.misses == 0)
+        _ = verifier.principal(text)
+        #expect(verifier.hits == 0 && verifier.misses == 1)
+        for _ in 0..<3 { _ = verifier.principal(text) }
+        #expect(verifier.hits == 3 && verifier.misses == 1)
+        _ = verifier.principal(other)
+        #expect(verifier.hits == 3 && verifier.misses == 2)
+        #expect(verifier.fault(text, now: 2000) == .expired)
+        #expect(verifier.hits == 3 && verifier.misses == 2)
+        #expect(verifier.fault(text, now: 2000) == .expired, "now it is verified anew")
+        #expect(verifier.hits == 3 && verifier.misses == 3)
+    }
+
+    @Test func `A refused token is a miss each time, and the uncached way counts nothing`() {
+        let verifier = verifier()
+        let bad = token(claims(), key: hex(0x61, 32))
+        for count in 1...3 {
+            #expect(verifier.fault(bad) == .signature)
+            #expect(verifier.hits == 0 && verifier.misses == count)
+        }
+        let block = ByteBlock(token(claims()))
+        _ = try? verifier.verifyUncached(block.bytes, nowSeconds: 1000)
+        #expect(verifier.hits == 0 && verifier.misses == 3)
+    }
+
+    @Test func `After a new directory a token is a miss once`() {
+        let verifier = verifier()
+        let text = token(claims())
+        for _ in 0..<2 { _ = verifier.principal(text) }
+        verifier.replaceDirectory(tenants())
+        for _ in 0..<2 { _ = verifier.principal(text) }
+        #expect(verifier.hits == 2 && verifier.misses == 2)
+    }
+
     @Test func `A refused token is not remembered as good`() {
         let verifier = verifier()
         let text = token(claims("\"nbf\":1500"))

@@ -36,7 +36,7 @@ public struct JSONNode: Equatable, BitwiseCopyable {
     @exclusivity(unchecked) @usableFromInline var document = unsafe csj_document()
     private let seed = UInt64.random(in: .min ... .max)
 
-    /// `documentBytesMax` bounds one document, `depthMax` its nesting.
+    /// `documentBytesMax` bounds one document, `depthMax` the depth of its values: the root's is 1.
     public init(documentBytesMax: Int, depthMax: Int) {
         guard let made = unsafe csj_create(documentBytesMax, depthMax) else {
             preconditionFailure("no memory for a JSON parser of \(documentBytesMax) bytes")
