@@ -267,13 +267,25 @@ struct MetricText {
                 if index > 0 { out.append(0x2C) }
                 out.append(string: label)
                 out.append("=")
-                // The escapes of JSON strings are those of label values: backslash, quote, line
-                // feed.
-                out.append(json: value)
+                append(labelValue: value)
             }
             out.append(0x7D)
         }
         out.append(0x20)
+    }
+
+    /// In quotes; of all bytes just backslash, quote and line feed are escaped.
+    private func append(labelValue value: String) {
+        out.append(0x22)
+        for byte in value.utf8 {
+            switch byte {
+            case 0x5C: out.append("\\\\")
+            case 0x22: out.append("\\\"")
+            case 0x0A: out.append("\\n")
+            default: out.append(byte)
+            }
+        }
+        out.append(0x22)
     }
 
     /// One family; the histograms of a series are added up.

@@ -56,7 +56,8 @@ private func histogram(_ bounds: [UInt64], scale: Double = 1, _ values: UInt64..
     @Test(arguments: [
         (#"a"b"#, #"a\"b"#), (#"a\b"#, #"a\\b"#), ("a\nb", #"a\nb"#), (#"\n"#, #"\\n"#),
         (#"""#, #"\""#), (#"\"#, #"\\"#), (#"\""#, #"\\\""#), ("}", "}"), ("a=b,c", "a=b,c"),
-        ("é😀", "é😀"), (#"x",evil="1"#, #"x\",evil=\"1"#), ("x\"} 1\nevil 2", #"x\"} 1\nevil 2"#),
+        ("é😀", "é😀"), ("a\tb", "a\tb"), (#"x",evil="1"#, #"x\",evil=\"1"#),
+        ("x\"} 1\nevil 2", #"x\"} 1\nevil 2"#),
     ])
     func `A label's value cannot leave its quotes or its line`(_ value: String, _ escaped: String) {
         #expect(
