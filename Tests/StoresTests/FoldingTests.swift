@@ -61,6 +61,37 @@ import Testing
         for log in logs { #expect(again.page(history(log.row.id))?.seqs == [1, 2]) }
     }
 
+    /// A statement inserts 16 entries; what is left over goes one by one.
+    @Test(arguments: [1, 2, 15, 16, 17, 31, 32, 33, 47, 48, 49, 160])
+    func `What is folded stands in the table as it was written, however many there are`(
+        _ count: Int
+    ) throws {
+        let desk = try Desk()
+        let logs = (0..<3).map { Log(user: "u\($0)") }
+        // The entries of three conversations share statements, with and without keys.
+        for (index, log) in logs.enumerated() {
+            let seqs = 1...UInt64(max(1, index == 0 ? count - 2 : 1))
+            let entries = seqs.map { seq in
+                log.entry(
+                    seq, key: seq % 3 == 0 ? nil : seq << 8 | UInt64(index), fingerprint: seq,
+                    answers: seq - 1, isInbound: seq % 2 == 1, text: "\(index) \(seq)")
+            }
+            #expect(desk.commit(log.unit(entries, .insert)).isCommitted)
+        }
+        let before = logs.map { desk.page(history($0.row.id, limit: 200))?.text }
+        #expect(desk.fold() && desk.tail.isEmpty)
+        #expect(desk.count("entries") == max(1, count - 2) + 2 && desk.count("tail") == 0)
+        #expect(logs.map { desk.page(history($0.row.id, limit: 200))?.text } == before)
+        for (index, log) in logs.enumerated() {
+            let found = desk.commit(log.unit([log.entry(2, key: 1 << 8 | UInt64(index))]))
+            #expect(found.duplicate?.answer.conversation == log.row.id)
+            #expect(found.duplicate?.answer.fingerprint == 1)
+        }
+        let plain = "entries WHERE idempotency IS NULL AND fingerprint IS NULL AND seq % 3 = 0"
+        #expect(desk.count(plain) == max(1, count - 2) / 3)
+        #expect(desk.count("entries WHERE answers <> seq - 1 OR flags <> seq % 2") == 0)
+    }
+
     @Test func `A store where nobody writes folds everything by itself`() throws {
         var rules = FoldRules()
         rules.idleMilliseconds = 1

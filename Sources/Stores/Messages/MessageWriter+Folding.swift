@@ -15,24 +15,27 @@ extension MessageWriter {
         _ fold: inout Fold, _ budget: FoldBudget, all: Bool = false
     ) throws(SQLiteError) {
         var seen: Set<Identifier> = []
+        var rows: [TableEntry] = []
         for conversation in ledger.candidates(limit: budget.entries, all: all) {
             if fold.entries >= budget.entries || fold.bytes >= budget.bytes { break }
             guard seen.insert(conversation).inserted else { continue }
-            try foldLog(of: conversation, &fold, budget)
+            foldLog(of: conversation, &fold, budget, into: &rows)
         }
+        try statements.insert(rows)
         for row in ledger.emptied(by: fold.rows) { try statements.removeRow(row) }
     }
 
     /// Folds a conversation from its oldest unit on, so that what is left is the end of its log. A
     /// unit is folded whole, so a budget may be passed by one unit.
     private func foldLog(
-        of conversation: Identifier, _ fold: inout Fold, _ budget: FoldBudget
-    ) throws(SQLiteError) {
+        of conversation: Identifier, _ fold: inout Fold, _ budget: FoldBudget,
+        into rows: inout [TableEntry]
+    ) {
         var log = FoldedLog(conversation: conversation)
         for unit in tail.units(of: conversation) {
             if fold.entries >= budget.entries || fold.bytes >= budget.bytes { break }
             for entry in unit.entries {
-                try statements.insert(entry, conversation)
+                rows.append(TableEntry(conversation: conversation, entry: entry))
                 if let key = entry.idempotency { fold.keys.append(key) }
             }
             let bytes = TailCoding.byteCount(of: unit)

@@ -3,6 +3,12 @@
 import Bytes
 import ChatModel
 
+/// A row of `entries`.
+struct TableEntry {
+    let conversation: Identifier
+    let entry: StoredEntry
+}
+
 final class WriterStatements {
     let begin: SQLiteStatement
     let commit: SQLiteStatement
@@ -10,12 +16,24 @@ final class WriterStatements {
     let findKey: SQLiteStatement
     let findReply: SQLiteStatement
     private let insertEntry: SQLiteStatement
+    private let insertEntries: SQLiteStatement
     private let insertConversation: SQLiteStatement
     private let updateConversation: SQLiteStatement
     private let insertRow: SQLiteStatement
     private let removeRow: SQLiteStatement
     private let findHead: SQLiteStatement
     private let findID: SQLiteStatement
+
+    static let entriesPerStatement = 16
+    private static let columns: Int32 = 11
+
+    /// OR ROLLBACK: whatever is refused, the writer takes the whole transaction back. Without that
+    /// SQLite copies each page that a statement of many rows changes, to undo that statement alone.
+    private static func insertion(of rows: Int) -> String {
+        let row = "(?,?,?,?,?,?,?,?,?,?,?)"
+        return "INSERT OR ROLLBACK INTO entries VALUES"
+            + repeatElement(row, count: rows).joined(separator: ",")
+    }
 
     init(_ connection: SQLiteConnection) throws(SQLiteError) {
         begin = try connection.prepare("BEGIN IMMEDIATE")
@@ -32,7 +50,8 @@ final class WriterStatements {
             WHERE conversation=? AND seq>?2 ORDER BY seq LIMIT 256)
             WHERE answers=?2 AND kind=0 LIMIT 1
             """)
-        insertEntry = try connection.prepare("INSERT INTO entries VALUES(?,?,?,?,?,?,?,?,?,?,?)")
+        insertEntry = try connection.prepare(Self.insertion(of: 1))
+        insertEntries = try connection.prepare(Self.insertion(of: Self.entriesPerStatement))
         insertConversation = try connection.prepare(
             "INSERT INTO conversations VALUES(?,?,?,?,?,?,?,?,?,?)")
         updateConversation = try connection.prepare(
@@ -46,26 +65,52 @@ final class WriterStatements {
         findID = try connection.prepare("SELECT id FROM entries WHERE conversation=? AND seq=?")
     }
 
-    func insert(_ entry: StoredEntry, _ conversation: Identifier) throws(SQLiteError) {
-        let statement = insertEntry
-        defer { statement.reset() }
-        statement.bind(1, conversation)
-        statement.bind(2, entry.seq)
-        statement.bind(3, entry.id)
-        statement.bind(4, UInt64(entry.kind.rawValue))
-        statement.bind(5, UInt64(entry.storedFlags))
-        statement.bind(6, entry.createdAtMilliseconds)
-        statement.bind(7, entry.answersSeq)
-        statement.bind(8, entry.session)
-        if let key = entry.idempotency {
-            statement.bind(9, high: key.high, low: key.low)
-            statement.bind(10, entry.fingerprint)
-        } else {
-            statement.bindNull(9)
-            statement.bindNull(10)
+    /// Into `entries`, in this order. A statement opens the table and its indexes whenever it runs:
+    /// many rows share that.
+    func insert(_ entries: [TableEntry]) throws(SQLiteError) {
+        var next = 0
+        while entries.count - next >= Self.entriesPerStatement {
+            try insert(entries[next..<next + Self.entriesPerStatement], insertEntries)
+            next += Self.entriesPerStatement
         }
-        statement.bind(11, blob: entry.body)
+        while next < entries.count {
+            try insert(entries[next...next], insertEntry)
+            next += 1
+        }
+    }
+
+    private func insert(
+        _ entries: ArraySlice<TableEntry>, _ statement: SQLiteStatement
+    ) throws(SQLiteError) {
+        defer { statement.reset() }
+        var parameter: Int32 = 0
+        for row in entries {
+            bind(row.entry, row.conversation, to: statement, behind: parameter)
+            parameter += Self.columns
+        }
         _ = try statement.step()
+    }
+
+    private func bind(
+        _ entry: StoredEntry, _ conversation: Identifier, to statement: SQLiteStatement,
+        behind start: Int32
+    ) {
+        statement.bind(start + 1, conversation)
+        statement.bind(start + 2, entry.seq)
+        statement.bind(start + 3, entry.id)
+        statement.bind(start + 4, UInt64(entry.kind.rawValue))
+        statement.bind(start + 5, UInt64(entry.storedFlags))
+        statement.bind(start + 6, entry.createdAtMilliseconds)
+        statement.bind(start + 7, entry.answersSeq)
+        statement.bind(start + 8, entry.session)
+        if let key = entry.idempotency {
+            statement.bind(start + 9, high: key.high, low: key.low)
+            statement.bind(start + 10, entry.fingerprint)
+        } else {
+            statement.bindNull(start + 9)
+            statement.bindNull(start + 10)
+        }
+        statement.bind(start + 11, blob: entry.body)
     }
 
     func insert(_ row: Conversation, tenant: ByteBlock) throws(SQLiteError) {

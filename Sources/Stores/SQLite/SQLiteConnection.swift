@@ -72,14 +72,25 @@ public struct SQLiteError: Error, Sendable, CustomStringConvertible {
     // Safety: finalised in deinit, before its connection, which it keeps alive.
     private let handle: OpaquePointer
     private let connection: SQLiteConnection
-    private var held: [ByteBlock] = []
+    // Safety: as many pairs as the statement has parameters; freed in deinit, behind the statement.
+    // SQLite is lent the pairs, which saves it an allocation for each id that is bound.
+    private let pairs: UnsafeMutablePointer<(UInt64, UInt64)>
+    private let parameters: Int32
+    // Unchecked exclusivity: no access is held over a call.
+    @exclusivity(unchecked) private var held: [ByteBlock] = []
 
     fileprivate init(_ handle: OpaquePointer, _ connection: SQLiteConnection) {
         unsafe self.handle = unsafe handle
         self.connection = connection
+        parameters = unsafe sqlite3_bind_parameter_count(handle)
+        unsafe pairs = UnsafeMutablePointer.allocate(capacity: Int(parameters))
+        unsafe pairs.initialize(repeating: (0, 0), count: Int(parameters))
     }
 
-    deinit { unsafe sqlite3_finalize(handle) }
+    deinit {
+        unsafe sqlite3_finalize(handle)
+        unsafe pairs.deallocate()
+    }
 
     private static var transient: sqlite3_destructor_type {
         // Safety: SQLITE_TRANSIENT is -1 by SQLite's definition; SQLite copies and never calls it.
@@ -88,7 +99,7 @@ public struct SQLiteError: Error, Sendable, CustomStringConvertible {
 
     public func reset() {
         unsafe sqlite3_reset(handle)
-        if !held.isEmpty { held.removeAll(keepingCapacity: true) }
+        if unsafe !held.isEmpty { unsafe held.removeAll(keepingCapacity: true) }
     }
 
     public func bind(_ index: Int32, _ value: Int64) {
@@ -102,14 +113,14 @@ public struct SQLiteError: Error, Sendable, CustomStringConvertible {
     }
 
     public func bind(_ index: Int32, text block: ByteBlock) {
-        held.append(block)
+        unsafe held.append(block)
         // Safety: the block is held until the reset.
         let address = unsafe block.address.assumingMemoryBound(to: CChar.self)
         unsafe sqlite3_bind_text(handle, index, address, Int32(block.count), nil)
     }
 
     public func bind(_ index: Int32, blob block: ByteBlock) {
-        held.append(block)
+        unsafe held.append(block)
         // Safety: the block is held until the reset.
         unsafe sqlite3_bind_blob(handle, index, block.address, Int32(block.count), nil)
     }
@@ -126,10 +137,12 @@ public struct SQLiteError: Error, Sendable, CustomStringConvertible {
 
     /// 16 bytes, big-endian, so that the blobs sort like the numbers.
     public func bind(_ index: Int32, high: UInt64, low: UInt64) {
-        var words = (high.bigEndian, low.bigEndian)
-        unsafe withUnsafeBytes(of: &words) { raw in
-            _ = unsafe sqlite3_bind_blob(handle, index, raw.baseAddress, 16, Self.transient)
-        }
+        precondition(index >= 1 && index <= parameters, "the statement has no such parameter")
+        // Safety: the bound was checked on the line above. SQLite reads the pair until the
+        // parameter is bound again, which is the only time when it is changed.
+        let pair = unsafe pairs + Int(index - 1)
+        unsafe pair.pointee = (high.bigEndian, low.bigEndian)
+        unsafe sqlite3_bind_blob(handle, index, pair, 16, nil)
     }
 
     /// True when there is a row to read; false at the end.
