@@ -157,6 +157,26 @@ import Testing
         #expect(rig.page(history(log.row.id))?.seqs == [1, 2, 3])
     }
 
+    @Test func `A store that cannot write finds out by itself that it can again`() throws {
+        var rules = FoldRules()
+        rules.pauseMilliseconds = 0
+        let desk = try Desk(rules: rules)
+        let log = Log()
+        #expect(!desk.writer.isProbeDue && desk.writer.millisecondsToSleep() == -1)
+        try desk.connection.run(
+            "CREATE TRIGGER broken BEFORE INSERT ON tail BEGIN SELECT no_such_function(); END")
+        #expect(desk.commit(log.first()).isUnavailable)
+        #expect(desk.writer.isProbeDue && desk.writer.millisecondsToSleep() == 0)
+        desk.writer.probe()
+        #expect(desk.metrics.isWritable.current == 0)
+        try desk.connection.run("DROP TRIGGER broken")
+        desk.writer.probe()
+        #expect(desk.metrics.isWritable.current == 1)
+        #expect(!desk.writer.isProbeDue)
+        #expect(desk.count("tail") == 0)
+        #expect(desk.commit(log.first()).isCommitted)
+    }
+
     @Test
     func `A unit whose row cannot be written takes its whole batch with it, and none of it stays`()
         throws

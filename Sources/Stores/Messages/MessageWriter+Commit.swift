@@ -42,6 +42,7 @@ extension MessageWriter {
     private func refuse() {
         metrics.isWritable.set(0)
         metrics.failures.add()
+        delayProbe()
         outcomes.removeAll(keepingCapacity: true)
         outcomes.append(contentsOf: repeatElement(.unavailable, count: batch.count))
     }
@@ -80,6 +81,36 @@ extension MessageWriter {
             rollBack()
             giveBackStaged()
             throw isFoldAtFault ? .folding(error) : .units(error)
+        }
+    }
+
+    // MARK: Coming back
+
+    /// While nothing can be written the service is not ready, so nobody sends what would show that
+    /// it can be again: the writer tries by itself.
+    var isProbeDue: Bool {
+        metrics.isWritable.current == 0 && !isDamaged
+            && cl_monotonic_nanoseconds() >= probeNanoseconds
+    }
+
+    private func delayProbe() {
+        let pause = ledger.rules.pauseMilliseconds * 1_000_000
+        probeNanoseconds = cl_monotonic_nanoseconds() + pause
+    }
+
+    /// A transaction that writes as units do, and leaves nothing.
+    func probe() {
+        do {
+            rowWriter.removeAll()
+            try statements.begin.run()
+            try statements.insertRow(ledger.nextRow, rowWriter)
+            try statements.removeRow(ledger.nextRow)
+            try statements.commit.run()
+            metrics.isWritable.set(1)
+            log("the message store can write again")
+        } catch {
+            rollBack()
+            delayProbe()
         }
     }
 

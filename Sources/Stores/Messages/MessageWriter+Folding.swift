@@ -112,12 +112,14 @@ extension MessageWriter {
     /// One small transaction, so that a unit that comes meanwhile does not wait long.
     func foldWhileIdle() { foldInOwnTransaction(ledger.budget(), all: true) }
 
-    /// How long to wait for the bell; -1 when there is nothing to fold.
-    func millisecondsUntilIdle() -> Int32 {
-        if ledger.isEmpty || isDamaged { return -1 }
+    /// How long to wait for the bell; -1 when there is nothing to fold or to probe.
+    func millisecondsToSleep() -> Int32 {
+        if isDamaged { return -1 }
+        var due = ledger.isEmpty ? UInt64.max : idleFromNanoseconds
+        if metrics.isWritable.current == 0 { due = min(due, probeNanoseconds) }
+        if due == .max { return -1 }
         let now = cl_monotonic_nanoseconds()
-        let from = idleFromNanoseconds
-        return from <= now ? 0 : Int32((from - now) / 1_000_000 + 1)
+        return due <= now ? 0 : Int32((due - now) / 1_000_000 + 1)
     }
 
     /// A clean stop leaves nothing in the tail when that can be done; what is left is folded at the

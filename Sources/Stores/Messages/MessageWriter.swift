@@ -71,6 +71,8 @@ final class MessageWriter {
     var isFoldingBroken = false
     var foldNotBeforeNanoseconds: UInt64 = 0
     var lastUnitNanoseconds: UInt64 = 0
+    /// When to look again whether a store that could not write can.
+    var probeNanoseconds: UInt64 = 0
 
     init(
         connection: SQLiteConnection, tail: LogTail, rules: FoldRules, directory: TenantDirectory,
@@ -99,6 +101,8 @@ final class MessageWriter {
                 return finish()
             } else if isIdle {
                 foldWhileIdle()
+            } else if isProbeDue {
+                probe()
             } else {
                 sleep()
             }
@@ -131,11 +135,11 @@ final class MessageWriter {
         }
     }
 
-    /// Until the bell rings, or until it is time to fold.
+    /// Until the bell rings, or until it is time to fold or to probe.
     private func sleep() {
         bell.announceSleep()
         if !links.contains(where: { !$0.units.isEmpty() }) && !isStopping.isSet {
-            bell.block(milliseconds: millisecondsUntilIdle())
+            bell.block(milliseconds: millisecondsToSleep())
         }
         bell.announceAwake()
     }
