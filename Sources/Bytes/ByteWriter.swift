@@ -75,7 +75,7 @@ import CLinux
         filled &+= 1
     }
 
-    @inlinable public func append(_ text: StaticString) {
+    @inlinable @inline(always) public func append(_ text: StaticString) {
         let n = text.utf8CodeUnitCount
         reserve(n)
         // Safety: reserve made room for n bytes.

@@ -222,7 +222,7 @@ struct MetricsExposition {
         text.sample(
             "chat_build_info",
             [
-                ("version", ServiceState.version), ("commit", BuildInformation.commit),
+                ("version", "\(ServiceState.version)"), ("commit", BuildInformation.commit),
                 ("backend", service.backendName),
             ], 1 as UInt64)
     }

@@ -10,7 +10,7 @@ import Synchronization
 
 /// What all cores share, immutable but for a few flags.
 public final class ServiceState: Sendable {
-    public static let version = "0.1.0"
+    public static let version: StaticString = "0.1.0"
 
     public let configuration: Configuration
     public let directory: TenantDirectory

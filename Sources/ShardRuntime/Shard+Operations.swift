@@ -70,7 +70,7 @@ extension Shard {
             body.append(service.storeMetrics.isWritable.current == 1 ? "pass" : "warn")
         }
         body.append("\",\"version\":\"")
-        body.append(string: ServiceState.version)
+        body.append(ServiceState.version)
         body.append("\",\"uptime_seconds\":")
         body.append(decimal: uptimeSeconds)
         body.append(0x7D)
@@ -151,7 +151,7 @@ extension Shard {
         body.append("{\"status\":\"")
         body.append(state)
         body.append("\",\"version\":\"")
-        body.append(string: ServiceState.version)
+        body.append(ServiceState.version)
         body.append("\",\"serviceId\":\"chat-service\",\"uptime_seconds\":")
         body.append(decimal: uptimeSeconds)
         body.append(
@@ -184,7 +184,7 @@ extension Shard {
 
     private func writeInfo(into body: ByteWriter) {
         body.append("{\"service\":\"chat-service\",\"version\":\"")
-        body.append(string: ServiceState.version)
+        body.append(ServiceState.version)
         body.append("\",\"commit\":\"")
         body.append(string: BuildInformation.commit)
         body.append("\",\"built_at\":\"")

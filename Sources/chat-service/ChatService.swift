@@ -9,7 +9,7 @@ struct ChatService: ParsableCommand {
         commandName: "chat-service",
         abstract: "A multi-tenant, multi-channel chat service.",
         discussion: "Configured by environment variables; .env.example lists them.",
-        version: ServiceState.version,
+        version: "\(ServiceState.version)",
         subcommands: [Serve.self, CheckConfig.self, TokenCommand.self, APIKeyCommand.self],
         defaultSubcommand: Serve.self)
 }
