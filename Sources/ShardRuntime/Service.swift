@@ -41,7 +41,13 @@ public final class Service {
             clients = try store.start(
                 path: data.messages, directoryPath: data.directory, directory: directory,
                 coreBells: bells,
-                readerCount: 2, log: { log.error("\($0)") })
+                readerCount: 2,
+                log: { notice in
+                    switch notice {
+                    case .trouble(let text): log.error("\(text)")
+                    case .relief(let text): log.warning("\(text)")
+                    }
+                })
         } catch {
             throw StartupFailure(
                 StartupFailure.unavailable,

@@ -87,7 +87,8 @@ final class Rig {
         store.foldRules = rules
         clients = try store.start(
             path: files.file("messages.db"), directoryPath: files.file("directory.db"),
-            directory: directory, coreBells: bells, readerCount: readerCount, log: { lines.add($0) }
+            directory: directory, coreBells: bells, readerCount: readerCount,
+            log: { lines.add($0.text) }
         )
     }
 

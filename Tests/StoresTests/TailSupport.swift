@@ -33,13 +33,13 @@ final class Desk {
         connection = try MessageSchema.open(path: path)
         writer = try MessageWriter(
             connection: connection, tail: tail, rules: rules, directory: tenants(), links: [],
-            bell: bell, metrics: metrics, isStopping: StopFlag(), log: { lines.add($0) })
+            bell: bell, metrics: metrics, isStopping: StopFlag(), log: { lines.add($0.text) })
         try writer.recover()
         reader = try MessageReader(
             path: path, tail: tail,
             directoryStore: try DirectoryStore(path: files.file("directory.db")),
             directory: tenants(), links: [], bell: bell, isStopping: StopFlag(),
-            log: { lines.add($0) })
+            log: { lines.add($0.text) })
     }
 
     func commit(_ units: [CommitUnit]) -> [CommitOutcome] {

@@ -22,7 +22,7 @@ final class MessageReader {
     private let links: [ReaderLink]
     private let bell: Doorbell
     private let isStopping: StopFlag
-    private let log: @Sendable (String) -> Void
+    private let log: @Sendable (StoreNotice) -> Void
     let logs: LogReader
     let writer = ByteWriter(capacity: 65_536)
     private let conversationByID: SQLiteStatement
@@ -38,7 +38,7 @@ final class MessageReader {
     init(
         path: String, tail: LogTail, directoryStore: DirectoryStore, directory: TenantDirectory,
         links: [ReaderLink], bell: Doorbell, isStopping: StopFlag,
-        log: @escaping @Sendable (String) -> Void
+        log: @escaping @Sendable (StoreNotice) -> Void
     ) throws(SQLiteError) {
         connection = try SQLiteConnection(path: path, isReadOnly: true)
         try connection.run(MessageSchema.readerSettings)
@@ -96,7 +96,7 @@ final class MessageReader {
             case .claim(let origin, let key): return .answer(try claim(origin, key))
             }
         } catch {
-            log("the message store cannot be read: \(error)")
+            log(.trouble("the message store cannot be read: \(error)"))
             return failure(of: job)
         }
     }

@@ -54,7 +54,7 @@ public final class MessageStore {
     public func start(
         path: String, directoryPath: String, directory: TenantDirectory, coreBells: [Doorbell],
         readerCount: Int,
-        log: @escaping @Sendable (String) -> Void
+        log: @escaping @Sendable (StoreNotice) -> Void
     ) throws(SQLiteError) -> [StoreClient] {
         let connection = try MessageSchema.open(path: path)
         let writerBell = Doorbell.make()

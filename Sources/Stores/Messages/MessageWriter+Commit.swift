@@ -33,7 +33,7 @@ extension MessageWriter {
             metrics.isWritable.set(1)
         } catch {
             if metrics.isWritable.current == 1 {
-                log("the message store cannot write: \(error.reason)")
+                log(.trouble("the message store cannot write: \(error.reason)"))
             }
             refuse()
         }
@@ -107,7 +107,7 @@ extension MessageWriter {
             try statements.removeRow(ledger.nextRow)
             try statements.commit.run()
             metrics.isWritable.set(1)
-            log("the message store can write again")
+            log(.relief("the message store can write again"))
         } catch {
             rollBack()
             delayProbe()

@@ -55,7 +55,7 @@ extension MessageWriter {
         tail.remove(fold.logs)
         ledger.didFold(fold)
         for key in fold.keys { keys[key] = nil }
-        if isFoldingBroken { log("the message store folds its tail again") }
+        if isFoldingBroken { log(.relief("the message store folds its tail again")) }
         isFoldingBroken = false
     }
 
@@ -69,12 +69,13 @@ extension MessageWriter {
             isDamaged = true
             metrics.isWritable.set(0)
             log(
-                """
-                the message store is damaged: what its tail holds does not fit its table of \
-                entries; nothing is written until it has been restored: \(error)
-                """)
+                .trouble(
+                    """
+                    the message store is damaged: what its tail holds does not fit its table of \
+                    entries; nothing is written until it has been restored: \(error)
+                    """))
         } else if !isFoldingBroken {
-            log("the message store cannot fold its tail: \(error)")
+            log(.trouble("the message store cannot fold its tail: \(error)"))
         }
         isFoldingBroken = true
     }

@@ -25,8 +25,11 @@ extension MessageWriter {
         while !ledger.isEmpty, foldInOwnTransaction(ledger.budget(), all: true) {}
         if isDamaged { throw damaged("its entries cannot be folded") }
         log(
-            "the message store was not closed cleanly; \(count) entries were taken up from its tail"
-        )
+            .relief(
+                """
+                the message store was not closed cleanly; \(count) entries were taken up from its \
+                tail
+                """))
     }
 
     private func takeUp(

@@ -52,7 +52,7 @@ final class MessageWriter {
     let tail: LogTail
     let directory: TenantDirectory
     let metrics: StoreMetrics
-    let log: @Sendable (String) -> Void
+    let log: @Sendable (StoreNotice) -> Void
     private let links: [WriterLink]
     private let bell: Doorbell
     private let isStopping: StopFlag
@@ -77,7 +77,7 @@ final class MessageWriter {
     init(
         connection: SQLiteConnection, tail: LogTail, rules: FoldRules, directory: TenantDirectory,
         links: [WriterLink], bell: Doorbell, metrics: StoreMetrics, isStopping: StopFlag,
-        log: @escaping @Sendable (String) -> Void
+        log: @escaping @Sendable (StoreNotice) -> Void
     ) throws(SQLiteError) {
         self.connection = connection
         self.tail = tail
