@@ -50,7 +50,7 @@ let package = Package(
         .executableTarget(
             name: "chat-service",
             dependencies: [
-                "ShardRuntime", "Observability", "ChatModel", "Identity", "Stores", "CLinux",
+                "Bytes", "ShardRuntime", "Observability", "ChatModel", "Identity", "Stores", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: settings),

@@ -387,12 +387,12 @@ extension Shard {
         if exchange.pending[place].ordinal == connections[token.slot].sendOrdinal {
             exchange.pending.remove(at: place)
         } else {
-            // Keeps its place; `write` puts the response there.
-            exchange.pending[place].response = Self.placeholder
+            // Keeps its place, and is not found as unanswered; `write` puts the response there.
+            exchange.pending[place].response = Self.noBody
         }
     }
 
-    static let placeholder = ByteBlock("")
+    static let noBody = ByteBlock("")
 
     /// REQUEST_TIMEOUT_MS is over for the oldest request: 504, and the connection ends, since a
     /// late answer would have no place in the order. A message that was on its way may still become
@@ -405,8 +405,8 @@ extension Shard {
         let context = oldest.head
         let last = RequestContext(
             route: context.route, method: context.method, requestID: context.requestID,
-            keepsAlive: false,
-            saysKeepAlive: false, startedNanoseconds: context.startedNanoseconds)
+            keepsAlive: false, saysKeepAlive: false,
+            startedNanoseconds: context.startedNanoseconds)
         inFlight -= exchange.unansweredCount
         exchange.pending.removeAll()
         respond(

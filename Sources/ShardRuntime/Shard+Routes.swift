@@ -82,7 +82,7 @@ extension Shard {
         }
         var head = head(context, 204, MediaType.text)
         head.allow = context.route == .unknown ? "GET, HEAD, POST, OPTIONS" : context.route.allows
-        respond(token, takeOrdinal(token), context, head, Self.placeholder)
+        respond(token, takeOrdinal(token), context, head, Self.noBody)
     }
 
     // MARK: Credentials

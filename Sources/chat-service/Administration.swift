@@ -1,6 +1,7 @@
 // The commands that look and administer: check-config, token, apikey.
 
 import ArgumentParser
+import Bytes
 import CLinux
 import ChatModel
 import Identity
@@ -14,7 +15,7 @@ struct CheckConfig: ParsableCommand {
             "Validates the environment and prints the effective configuration, secrets redacted.")
 
     func run() throws {
-        for (name, value) in try loadConfiguration().effective { print("\(name)=\(value)") }
+        for (name, value) in try loadConfiguration().effective { say("\(name)=\(value)") }
     }
 }
 
@@ -49,7 +50,7 @@ struct TokenCommand: ParsableCommand {
                 let token = TokenIssuer(settings: try data.tokenSettings(settings)).issue(
                     tenant: tenant, subject: user, roles: roles, issuedAtSeconds: now,
                     expiresAtSeconds: now + ttl)
-                print(json ? "{\"token\":\"\(token)\",\"expires_in\":\(ttl)}" : token)
+                say(json ? "{\"token\":\(quoted(token)),\"expires_in\":\(ttl)}" : token)
             }
         }
     }
@@ -83,9 +84,9 @@ struct APIKeyCommand: ParsableCommand {
                     try store.add(made.record)
                 }
                 let id = hexadecimal(made.record.id)
-                print(
+                say(
                     json
-                        ? "{\"id\":\"\(id)\",\"secret\":\"\(made.text)\"}"
+                        ? "{\"id\":\(quoted(id)),\"secret\":\(quoted(made.text))}"
                         : "id \(id)\n\(made.text)")
             }
         }
@@ -104,16 +105,25 @@ struct APIKeyCommand: ParsableCommand {
                 try withDirectoryStore(data) { store throws(SQLiteError) in
                     keys = try store.apiKeys()
                 }
-                for key in keys {
-                    let roles = key.roles.map(\.rawValue).joined(separator: ",")
-                    let state = key.isRevoked ? "revoked" : "active"
-                    print(
-                        json
-                            ? "{\"id\":\"\(hexadecimal(key.id))\",\"tenant\":\"\(key.tenant)\",\"roles\":\"\(roles)\",\"state\":\"\(state)\"}"
-                            : "\(hexadecimal(key.id))  \(key.tenant)  \(key.name)  \(roles)  \(state)"
-                    )
-                }
+                for key in keys { say(json ? jsonLine(of: key) : line(of: key)) }
             }
+        }
+
+        private func facts(of key: APIKeyRecord) -> [(name: String, value: String)] {
+            [
+                ("id", hexadecimal(key.id)), ("tenant", key.tenant), ("name", key.name),
+                ("roles", key.roles.map(\.rawValue).joined(separator: ",")),
+                ("state", key.isRevoked ? "revoked" : "active"),
+            ]
+        }
+
+        private func line(of key: APIKeyRecord) -> String {
+            facts(of: key).map(\.value).joined(separator: "  ")
+        }
+
+        private func jsonLine(of key: APIKeyRecord) -> String {
+            let fields = facts(of: key).map { "\"\($0.name)\":\(quoted($0.value))" }
+            return "{" + fields.joined(separator: ",") + "}"
         }
     }
 
@@ -134,7 +144,7 @@ struct APIKeyCommand: ParsableCommand {
                     isKnown = try store.revokeAPIKey(id: number)
                 }
                 guard isKnown else { throw StartupFailure(64, "There is no key \(id).") }
-                print("revoked \(id)")
+                say("revoked \(id)")
             }
         }
     }
@@ -181,4 +191,11 @@ func withDirectoryStore(
             StartupFailure.unavailable,
             "The tenant directory cannot be opened: \(error.description)")
     }
+}
+
+/// As a JSON string.
+private func quoted(_ text: String) -> String {
+    let writer = ByteWriter(capacity: 64)
+    writer.append(json: text)
+    return writer.string()
 }

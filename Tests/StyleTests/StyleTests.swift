@@ -77,8 +77,8 @@ private func code(_ line: String) -> Substring {
         #expect(long == [])
     }
 
-    @Test func `A file has at most 500 lines, a test's 700`() {
-        let long = swift.filter { $0.lines.count > ($0.isTest ? 700 : 500) }
+    @Test func `A file has at most 500 lines`() {
+        let long = swift.filter { $0.lines.count > 500 }
         #expect(long.map(\.path) == [])
     }
 

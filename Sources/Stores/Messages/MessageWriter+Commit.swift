@@ -102,6 +102,7 @@ extension MessageWriter {
     func probe() {
         do {
             rowWriter.removeAll()
+            rowWriter.append(0)
             try statements.begin.run()
             try statements.insertRow(ledger.nextRow, rowWriter)
             try statements.removeRow(ledger.nextRow)
