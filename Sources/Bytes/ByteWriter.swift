@@ -7,31 +7,19 @@ import CLinux
 
 @safe public final class ByteWriter {
     // Safety: base holds capacity + padding bytes; [0, count) is initialised. Never shared.
-    // Unchecked exclusivity: each access is one load or store, none is held over a call, and a
-    // check would cost more than the byte that is written.
-    @exclusivity(unchecked) @usableFromInline var base: UnsafeMutableRawPointer
-    @exclusivity(unchecked) @usableFromInline var allocatedBytes: Int
-    @exclusivity(unchecked) @usableFromInline var filledBytes: Int = 0
+    @usableFromInline var base: UnsafeMutableRawPointer
+    @usableFromInline var capacity: Int
+    @usableFromInline var filled = 0
     public let limitBytes: Int
 
     public init(capacity: Int = 4096, limitBytes: Int = 1 << 30) {
         unsafe base = UnsafeMutableRawPointer.allocate(
             byteCount: capacity + ByteBlock.paddingBytes, alignment: 16)
-        unsafe allocatedBytes = capacity
+        self.capacity = capacity
         self.limitBytes = limitBytes
     }
 
     deinit { unsafe base.deallocate() }
-
-    @inlinable var capacity: Int {
-        @inline(always) get { unsafe allocatedBytes }
-        @inline(always) set { unsafe allocatedBytes = newValue }
-    }
-
-    @inlinable var filled: Int {
-        @inline(always) get { unsafe filledBytes }
-        @inline(always) set { unsafe filledBytes = newValue }
-    }
 
     @inlinable public var count: Int { filled }
 
@@ -96,6 +84,7 @@ import CLinux
     }
 
     @inlinable public func append(_ block: ByteBlock) { append(block.bytes) }
+    @inlinable public func append(_ slice: ByteSlice) { append(slice.bytes) }
 
     public func append(string: String) {
         var copy = string

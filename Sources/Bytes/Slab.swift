@@ -24,9 +24,8 @@ public struct Token: Equatable, Hashable, Sendable, BitwiseCopyable {
     // Safety: each chunk holds rowsPerChunk rows; a row is initialised exactly while its generation
     // is odd.
     @usableFromInline static var rowsPerChunkLog2: Int { 8 }
-    // Unchecked exclusivity: no access is held over a call that could come back here.
-    @exclusivity(unchecked) @usableFromInline var chunks: [UnsafeMutablePointer<Row>]
-    @exclusivity(unchecked) @usableFromInline var generations: [UInt32] = []
+    @usableFromInline var chunks: [UnsafeMutablePointer<Row>]
+    @usableFromInline var generations: [UInt32] = []
     private var free: [UInt32] = []
     public let rowsMax: Int
     public private(set) var count = 0
@@ -37,7 +36,7 @@ public struct Token: Equatable, Hashable, Sendable, BitwiseCopyable {
     }
 
     deinit {
-        for slot in unsafe generations.indices where unsafe generations[slot] & 1 == 1 {
+        for slot in generations.indices where generations[slot] & 1 == 1 {
             unsafe pointer(UInt32(slot)).deinitialize(count: 1)
         }
         for index in unsafe chunks.indices { unsafe chunks[index].deallocate() }
@@ -52,19 +51,19 @@ public struct Token: Equatable, Hashable, Sendable, BitwiseCopyable {
     public func insert(_ row: Row) -> Token? {
         if free.isEmpty, !addChunk() { return nil }
         let slot = free.removeLast()
-        unsafe generations[Int(slot)] &+= 1
+        generations[Int(slot)] &+= 1
         // Safety: a slot on the free list is uninitialised.
         unsafe pointer(slot).initialize(to: row)
         count += 1
-        return unsafe Token(slot: slot, generation: generations[Int(slot)])
+        return Token(slot: slot, generation: generations[Int(slot)])
     }
 
     private func addChunk() -> Bool {
         let size = 1 << Self.rowsPerChunkLog2
-        let first = unsafe generations.count
+        let first = generations.count
         guard first < rowsMax else { return false }
         unsafe chunks.append(UnsafeMutablePointer<Row>.allocate(capacity: size))
-        unsafe generations.append(contentsOf: repeatElement(0, count: size))
+        generations.append(contentsOf: repeatElement(0, count: size))
         for slot in stride(from: min(first + size, rowsMax) - 1, through: first, by: -1) {
             free.append(UInt32(slot))
         }
@@ -75,14 +74,14 @@ public struct Token: Equatable, Hashable, Sendable, BitwiseCopyable {
         precondition(contains(token), "a row is removed once")
         // Safety: an odd generation means that the row is initialised.
         unsafe pointer(token.slot).deinitialize(count: 1)
-        unsafe generations[Int(token.slot)] &+= 1
+        generations[Int(token.slot)] &+= 1
         free.append(token.slot)
         count -= 1
     }
 
     @inlinable public func contains(_ token: Token) -> Bool {
         // Safety: the slot is compared with the count before its generation is read.
-        unsafe Int(token.slot) < generations.count
+        Int(token.slot) < generations.count
             && generations[Int(token.slot)] == token.generation && token.generation & 1 == 1
     }
 
@@ -94,7 +93,7 @@ public struct Token: Equatable, Hashable, Sendable, BitwiseCopyable {
 
     /// Tokens of all rows, for walks that add or remove rows.
     public func tokens() -> [Token] {
-        unsafe generations.enumerated().compactMap {
+        generations.enumerated().compactMap {
             $0.element & 1 == 1 ? Token(slot: UInt32($0.offset), generation: $0.element) : nil
         }
     }

@@ -24,7 +24,7 @@ public enum Channel: UInt8, Sendable, CaseIterable {
 }
 
 /// What an entry of the log is. The raw value is stored.
-public enum EntryKind: UInt8, Sendable {
+public enum EntryKind: UInt8, Sendable, BitwiseCopyable {
     case message = 0, edit, redaction, reaction, status, handler, assignment, label, run
 
     public var name: StaticString {
@@ -126,18 +126,16 @@ public struct Entry: Sendable {
         self.createdAtMilliseconds = createdAtMilliseconds
     }
 
-    /// The Message object of the public interface. It is written once, when `seq` is known; what is
-    /// stored, answered, replayed and delivered are these same bytes.
-    public func write(into writer: ByteWriter) {
-        writer.append("{\"id\":\"")
-        id.write(.message, into: writer)
-        writer.append("\",\"conversation_id\":\"")
-        conversation.write(.conversation, into: writer)
-        writer.append("\",\"seq\":")
-        writer.append(decimal: seq)
-        writer.append(",\"kind\":\"")
-        writer.append(kind.name)
-        writer.append(isInbound ? "\",\"direction\":\"inbound\"" : "\",\"direction\":\"outbound\"")
+    /// The Message object of the public interface. It is written once, when `seq` is known; what
+    /// is answered, replayed and delivered are these same bytes. Returns where its own part stands:
+    /// all between the fields that `EntryHead` can write again.
+    @discardableResult
+    public func write(into writer: ByteWriter) -> ByteRange {
+        let head = EntryHead(
+            id: id, conversation: conversation, seq: seq, kind: kind, isInbound: isInbound,
+            createdAtMilliseconds: createdAtMilliseconds)
+        head.writeBegin(into: writer)
+        let start = writer.count
         writer.append(",\"sender\":{\"type\":\"")
         writer.append(senderType.name)
         writer.append("\",\"id\":")
@@ -155,9 +153,63 @@ public struct Entry: Sendable {
             writer.append(",\"client_message_id\":")
             writer.append(json: clientMessageID)
         }
-        writer.append(isInbound ? ",\"status\":\"accepted\"" : ",\"status\":\"sent\"")
-        writer.append(",\"visibility\":\"public\",\"metadata\":")
+        writer.append(",\"metadata\":")
         if let metadata { writer.append(metadata) } else { writer.append("{}") }
+        let end = writer.count
+        head.writeEnd(into: writer)
+        return ByteRange(start, end)
+    }
+}
+
+/// The fields of an entry that stand at the two ends of its object, around its own part.
+public struct EntryHead: Sendable {
+    public let id: Identifier
+    public let conversation: Identifier
+    public let seq: UInt64
+    public let kind: EntryKind
+    public let isInbound: Bool
+    public let createdAtMilliseconds: UInt64
+
+    public init(
+        id: Identifier, conversation: Identifier, seq: UInt64, kind: EntryKind, isInbound: Bool,
+        createdAtMilliseconds: UInt64
+    ) {
+        self.id = id
+        self.conversation = conversation
+        self.seq = seq
+        self.kind = kind
+        self.isInbound = isInbound
+        self.createdAtMilliseconds = createdAtMilliseconds
+    }
+
+    /// The whole object, as `Entry.write` wrote it; returns where its own part stands.
+    public func write(around part: RawSpan, into writer: ByteWriter) -> ByteRange {
+        writeBegin(into: writer)
+        let start = writer.count
+        writer.append(part)
+        let end = writer.count
+        writeEnd(into: writer)
+        return ByteRange(start, end)
+    }
+
+    @inline(__always)
+    fileprivate func writeBegin(into writer: ByteWriter) {
+        writer.append("{\"id\":\"")
+        id.write(.message, into: writer)
+        writer.append("\",\"conversation_id\":\"")
+        conversation.write(.conversation, into: writer)
+        writer.append("\",\"seq\":")
+        writer.append(decimal: seq)
+        writer.append(",\"kind\":\"")
+        writer.append(kind.name)
+        writer.append(
+            isInbound
+                ? "\",\"direction\":\"inbound\",\"status\":\"accepted\",\"visibility\":\"public\""
+                : "\",\"direction\":\"outbound\",\"status\":\"sent\",\"visibility\":\"public\"")
+    }
+
+    @inline(__always)
+    fileprivate func writeEnd(into writer: ByteWriter) {
         writer.append(",\"created_at\":\"")
         writer.append(timestamp: createdAtMilliseconds)
         writer.append("\"}")

@@ -46,6 +46,8 @@ public enum Limits {
     public static let usersCachedPerShard = 65_536
     public static let messagesWaitingPerConversationMax = 1024
     public static let entriesPerCommitUnitMax = 128
+    /// A unit takes no further message when its bodies have so many bytes.
+    public static let commitUnitBytesMax = 262_144
     /// Behind a reply that is streamed; with more, replies are sent whole until the queue is short
     /// again.
     public static let runsWaitingWhileStreamingMax = 4

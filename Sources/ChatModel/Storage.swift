@@ -13,8 +13,9 @@ public struct Digest: Hashable, Sendable, BitwiseCopyable {
     }
 }
 
-/// One entry as it is stored: its encoded body and the columns that are searched by.
-public struct StoredEntry: Sendable {
+/// One entry as it is stored: the columns that are searched by, and where its body stands among its
+/// unit's. Plain words, so that arrays of it are copied and dropped without a look at each.
+public struct StoredEntry: Sendable, BitwiseCopyable {
     public var id: Identifier
     public var seq: UInt64
     public var kind: EntryKind
@@ -31,12 +32,14 @@ public struct StoredEntry: Sendable {
     public var answersSeq: UInt64
     public var session: Identifier
     /// The Message object of the public interface.
-    public var body: ByteBlock
+    public var body: ByteRange
+    /// What of the body its columns do not say (`Entry.write`).
+    public var part: ByteRange
 
     public init(
         id: Identifier, seq: UInt64, kind: EntryKind, isInbound: Bool, isAcceptedOnly: Bool = false,
         createdAtMilliseconds: UInt64, idempotency: Digest?, fingerprint: UInt64,
-        answersSeq: UInt64, session: Identifier, body: ByteBlock
+        answersSeq: UInt64, session: Identifier, body: ByteRange, part: ByteRange
     ) {
         self.id = id
         self.seq = seq
@@ -49,6 +52,7 @@ public struct StoredEntry: Sendable {
         self.answersSeq = answersSeq
         self.session = session
         self.body = body
+        self.part = part
     }
 }
 
@@ -61,17 +65,22 @@ public final class CommitUnit: Sendable {
     public let conversation: Conversation
     public let rowChange: RowChange
     public let entries: [StoredEntry]
+    /// All their bodies; other bytes may stand between them.
+    public let bodies: ByteBlock
     public let submittedNanoseconds: UInt64
 
     public init(
         conversation: Conversation, rowChange: RowChange, entries: [StoredEntry],
-        submittedNanoseconds: UInt64
+        bodies: ByteBlock, submittedNanoseconds: UInt64
     ) {
         self.conversation = conversation
         self.rowChange = rowChange
         self.entries = entries
+        self.bodies = bodies
         self.submittedNanoseconds = submittedNanoseconds
     }
+
+    public func body(of entry: StoredEntry) -> ByteSlice { ByteSlice(bodies, entry.body) }
 }
 
 /// A message that was found under an idempotency key, and the reply that it got.
@@ -81,14 +90,14 @@ public final class StoredAnswer: Sendable {
     public let seq: UInt64
     public let fingerprint: UInt64
     public let session: Identifier
-    public let message: ByteBlock
+    public let message: ByteSlice
     /// nil: none is stored, or the sender did not wait for it.
-    public let reply: ByteBlock?
+    public let reply: ByteSlice?
 
     public init(
         conversation: Identifier, messageID: Identifier, seq: UInt64, fingerprint: UInt64,
         session: Identifier,
-        message: ByteBlock, reply: ByteBlock?
+        message: ByteSlice, reply: ByteSlice?
     ) {
         self.conversation = conversation
         self.messageID = messageID

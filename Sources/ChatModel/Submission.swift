@@ -80,7 +80,7 @@ public struct Answer: Sendable {
     public enum Result: Sendable {
         /// `body` is the JSON of an HTTP answer or of a socket's frame. `follow` subscribes a
         /// socket to the conversation from the entry behind `seq` on.
-        case success(status: Int, body: ByteBlock, isReplay: Bool, follow: Follow?)
+        case success(status: Int, body: ByteSlice, isReplay: Bool, follow: Follow?)
         case failure(Problem)
     }
 

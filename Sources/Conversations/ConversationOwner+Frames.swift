@@ -12,33 +12,35 @@ extension ConversationOwner {
     // MARK: Answers
 
     func answer(
-        _ waiter: Waiter, reply: ByteBlock?, status: StaticString, isReplay: Bool = false
+        _ waiter: Waiter, reply: ByteSlice?, status: StaticString, isReplay: Bool = false
     ) {
         let submission = waiter.submission
         if submission.origin.isSocket {
             return acknowledge(submission, waiter, isDuplicate: isReplay)
         }
         encoder.removeAll()
-        encoder.append("{\"status\":\"")
-        encoder.append(status)
-        encoder.append("\",\"message\":")
+        AnswerCoding.begin(status, into: encoder)
         encoder.append(waiter.message)
         if let reply {
-            encoder.append(",\"reply\":")
+            AnswerCoding.reply(into: encoder)
             encoder.append(reply)
         }
-        encoder.append(",\"conversation_id\":\"")
-        waiter.conversation.write(.conversation, into: encoder)
-        encoder.append("\",\"session_id\":\"")
-        waiter.session.write(.session, into: encoder)
-        encoder.append("\"}")
+        AnswerCoding.end(waiter.conversation, waiter.session, into: encoder)
+        succeed(
+            submission.origin, status: reply == nil ? 202 : 200, ByteSlice(encoder.block()),
+            isReplay: isReplay)
+    }
+
+    func succeed(
+        _ origin: Origin, _ frameID: ByteBlock? = nil, status: Int, _ body: ByteSlice,
+        isReplay: Bool = false, follow: Answer.Follow? = nil
+    ) {
         actions.append(
             .answer(
                 Answer(
-                    origin: submission.origin, frameID: nil,
+                    origin: origin, frameID: frameID,
                     result: .success(
-                        status: reply == nil ? 202 : 200, body: encoder.block(), isReplay: isReplay,
-                        follow: nil))))
+                        status: status, body: body, isReplay: isReplay, follow: follow))))
     }
 
     /// `submission` is the waiter's own, or a later one with the same key.
@@ -67,13 +69,9 @@ extension ConversationOwner {
         let follow =
             isDuplicate && conversations[id] == nil
             ? nil : Answer.Follow(conversation: id, seq: head)
-        actions.append(
-            .answer(
-                Answer(
-                    origin: submission.origin, frameID: submission.frameID,
-                    result: .success(
-                        status: 200, body: encoder.block(), isReplay: isDuplicate, follow: follow)))
-        )
+        succeed(
+            submission.origin, submission.frameID, status: 200, ByteSlice(encoder.block()),
+            isReplay: isDuplicate, follow: follow)
     }
 
     // MARK: Frames
@@ -88,7 +86,7 @@ extension ConversationOwner {
             encoder.append("{\"type\":\"message\",\"conversation_id\":\"")
             state.row.id.write(.conversation, into: encoder)
             encoder.append("\",\"message\":")
-            encoder.append(entry.body)
+            encoder.append(unit.body(of: entry))
             encoder.append(0x7D)
             deliver(encoder.block(), seq: entry.seq, state, cores, except: nil)
         }
@@ -144,12 +142,7 @@ extension ConversationOwner {
         user.devices |= 1 << UInt64(origin.core)
         encoder.removeAll()
         session(of: key, shardKey: shardKey).write(.session, into: encoder)
-        actions.append(
-            .answer(
-                Answer(
-                    origin: origin, frameID: nil,
-                    result: .success(
-                        status: 200, body: encoder.block(), isReplay: false, follow: nil))))
+        succeed(origin, status: 200, ByteSlice(encoder.block()))
     }
 
     func subscribe(
@@ -159,16 +152,12 @@ extension ConversationOwner {
             return refuseSubscription(origin, frameID, state.row.id, Self.unknownConversation)
         }
         state.followers |= 1 << UInt64(origin.core)
-        actions.append(
-            .answer(
-                Answer(
-                    origin: origin, frameID: frameID,
-                    result: .success(
-                        status: 200, body: Self.nothing, isReplay: false,
-                        follow: Answer.Follow(conversation: state.row.id, seq: state.storedSeq)))))
+        succeed(
+            origin, frameID, status: 200, Self.nothing,
+            follow: Answer.Follow(conversation: state.row.id, seq: state.storedSeq))
     }
 
-    static let nothing = ByteBlock("")
+    static let nothing = ByteSlice(ByteBlock(""))
 
     func typing(
         _ state: ConversationState, _ origin: Origin, _ frameID: ByteBlock?, _ principal: Principal,
@@ -188,5 +177,27 @@ extension ConversationOwner {
         encoder.append(json: principal.subject)
         encoder.append(isStart ? "},\"state\":\"start\"}" : "},\"state\":\"stop\"}")
         deliver(encoder.block(), seq: 0, state, audience(of: state), except: origin)
+    }
+}
+
+/// The answer to a message over HTTP (contract section 3), written around the bodies of its
+/// entries.
+enum AnswerCoding {
+    /// The message's body follows.
+    static func begin(_ status: StaticString, into writer: ByteWriter) {
+        writer.append("{\"status\":\"")
+        writer.append(status)
+        writer.append("\",\"message\":")
+    }
+
+    /// The reply's body follows.
+    static func reply(into writer: ByteWriter) { writer.append(",\"reply\":") }
+
+    static func end(_ conversation: Identifier, _ session: Identifier, into writer: ByteWriter) {
+        writer.append(",\"conversation_id\":\"")
+        conversation.write(.conversation, into: writer)
+        writer.append("\",\"session_id\":\"")
+        session.write(.session, into: writer)
+        writer.append("\"}")
     }
 }

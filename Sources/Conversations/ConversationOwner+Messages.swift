@@ -79,10 +79,13 @@ extension ConversationOwner {
     func pump(_ state: ConversationState) {
         guard state.inFlight == nil, !state.isBuilding, !state.waiting.isEmpty else { return }
         state.isBuilding = true
+        bodies.removeAll()
         var builder = UnitBuilder(row: state.row, wasStored: state.isStored)
         var taken = 0
         var fenced: [Run] = []
-        while taken < state.waiting.count, builder.entries.count < Limits.entriesPerCommitUnitMax {
+        while taken < state.waiting.count, builder.entries.count < Limits.entriesPerCommitUnitMax,
+            bodies.count < Limits.commitUnitBytesMax
+        {
             let item = state.waiting[taken]
             taken += 1
             switch item {
@@ -103,7 +106,7 @@ extension ConversationOwner {
         state.row.updatedAtMilliseconds = nowMilliseconds
         let unit = CommitUnit(
             conversation: state.row, rowChange: builder.change, entries: builder.entries,
-            submittedNanoseconds: nowNanoseconds)
+            bodies: bodies.block(), submittedNanoseconds: nowNanoseconds)
         state.inFlight = InFlight(unit: unit, items: builder.placed)
         state.assertInvariant()
         unitsOnTheirWay += 1
@@ -117,31 +120,55 @@ extension ConversationOwner {
         let session = session(of: submission.user, shardKey: submission.shardKey)
         let first = builder.entries.count
         let before = builder.row.handler
+        let reply =
+            repliesAtOnce(submission, state, before)
+            ? engine.reply(to: submission.text, contentType: submission.contentType) : nil
+        // What an HTTP client is answered stands around the bodies, so that it is written once.
+        let isAnsweredHere = reply != nil && !submission.origin.isSocket
+        let start = bodies.count
+        if isAnsweredHere { AnswerCoding.begin("answered", into: bodies) }
+        let message = placeMessage(submission, session, &builder)
+        var placed = PlacedItem(
+            item: item, firstEntry: first, replyEntry: nil, entryCount: 1, handlerBefore: before)
+        if let reply {
+            placed.replyEntry = builder.entries.count
+            if isAnsweredHere { AnswerCoding.reply(into: bodies) }
+            place(
+                reply, to: message, submission.channel, submission.shardKey, session, &builder)
+            if isAnsweredHere {
+                AnswerCoding.end(state.row.id, session, into: bodies)
+                placed.answer = ByteRange(start, bodies.count)
+            }
+            if reply.handsOff {
+                placeHandOff(submission.channel, submission.shardKey, session, &builder)
+            }
+        }
+        placed.entryCount = builder.entries.count - first
+        builder.placed.append(placed)
+    }
+
+    /// A message that is in a unit: what its reply refers to.
+    private struct PlacedMessage {
+        let id: Identifier
+        let seq: UInt64
+    }
+
+    private func placeMessage(
+        _ submission: Submission, _ session: Identifier, _ builder: inout UnitBuilder
+    ) -> PlacedMessage {
         let id = identifiers.next(milliseconds: nowMilliseconds, shardKey: submission.shardKey)
         let message = Entry(
-            id: id, conversation: state.row.id, seq: builder.nextSeq, kind: .message,
+            id: id, conversation: builder.row.id, seq: builder.nextSeq, kind: .message,
             isInbound: true,
             senderType: .user, senderID: submission.user.userID, channel: submission.channel,
             content: submission.content, replyTo: submission.replyTo,
             clientMessageID: submission.clientMessageID, metadata: submission.metadata,
             createdAtMilliseconds: nowMilliseconds)
-        let seq = builder.nextSeq
         builder.append(
-            message, encode(message), answersSeq: 0, session: session,
+            message, bodies, answersSeq: 0, session: session,
             idempotency: submission.idempotency,
             fingerprint: submission.fingerprint, isAcceptedOnly: !submission.waitsForReply)
-        var placed = PlacedItem(
-            item: item, firstEntry: first, replyEntry: nil, entryCount: 1, handlerBefore: before)
-        if repliesAtOnce(submission, state, before),
-            let reply = engine.reply(to: submission.text, contentType: submission.contentType)
-        {
-            placed.replyEntry = builder.entries.count
-            append(
-                reply, answering: seq, messageID: id, submission.channel, submission.shardKey,
-                session, &builder)
-        }
-        placed.entryCount = builder.entries.count - first
-        builder.placed.append(placed)
+        return PlacedMessage(id: id, seq: message.seq)
     }
 
     /// A bot answers together with the message when somebody waits for just that and no run is
@@ -163,9 +190,12 @@ extension ConversationOwner {
             counters.fencedReplies += 1
             return false
         }
-        append(
-            run.reply, answering: last.seq, messageID: last.messageID, last.submission.channel,
-            last.submission.shardKey, last.session, &builder)
+        let channel = last.submission.channel
+        let shardKey = last.submission.shardKey
+        place(
+            run.reply, to: PlacedMessage(id: last.messageID, seq: last.seq), channel, shardKey,
+            last.session, &builder)
+        if run.reply.handsOff { placeHandOff(channel, shardKey, last.session, &builder) }
         builder.placed.append(
             PlacedItem(
                 item: item, firstEntry: first, replyEntry: first,
@@ -174,27 +204,31 @@ extension ConversationOwner {
         return true
     }
 
-    /// The reply's entry and, when it hands the conversation off, the handler's.
-    private func append(
-        _ reply: EngineReply, answering seq: UInt64, messageID: Identifier, _ channel: Channel,
-        _ shardKey: UInt16,
+    private func place(
+        _ reply: EngineReply, to message: PlacedMessage, _ channel: Channel, _ shardKey: UInt16,
         _ session: Identifier, _ builder: inout UnitBuilder
     ) {
         let entry = Entry(
             id: identifiers.next(milliseconds: nowMilliseconds, shardKey: shardKey),
             conversation: builder.row.id, seq: builder.nextSeq, kind: .message, isInbound: false,
             senderType: .bot,
-            senderID: Self.botID, channel: channel, content: reply.content, replyTo: messageID,
+            senderID: Self.botID, channel: channel, content: reply.content, replyTo: message.id,
             createdAtMilliseconds: nowMilliseconds)
-        builder.append(entry, encode(entry), answersSeq: seq, session: session)
-        guard reply.handsOff else { return }
+        builder.append(entry, bodies, answersSeq: message.seq, session: session)
+    }
+
+    /// The engine gives the conversation to a human.
+    private func placeHandOff(
+        _ channel: Channel, _ shardKey: UInt16, _ session: Identifier,
+        _ builder: inout UnitBuilder
+    ) {
         builder.handOff(to: .human)
         let change = Entry(
             id: identifiers.next(milliseconds: nowMilliseconds, shardKey: shardKey),
             conversation: builder.row.id, seq: builder.nextSeq, kind: .handler, isInbound: false,
             senderType: .system, senderID: Self.systemID, channel: channel,
             content: handlerContent(builder.row.handler), createdAtMilliseconds: nowMilliseconds)
-        builder.append(change, encode(change), answersSeq: 0, session: session)
+        builder.append(change, bodies, answersSeq: 0, session: session)
     }
 
     static let botID = ByteBlock("builtin")
@@ -207,12 +241,6 @@ extension ConversationOwner {
         encoder.append("\",\"token\":")
         encoder.append(decimal: handler.token)
         encoder.append("}}")
-        return encoder.block()
-    }
-
-    func encode(_ entry: Entry) -> ByteBlock {
-        encoder.removeAll()
-        entry.write(into: encoder)
         return encoder.block()
     }
 
@@ -263,7 +291,7 @@ extension ConversationOwner {
                 announce(flight.unit, entries, state, audience(of: state))
                 finish(
                     run, in: state, reason: "completed",
-                    reply: flight.unit.entries[placed.firstEntry].body)
+                    reply: flight.unit.body(of: flight.unit.entries[placed.firstEntry]))
             }
         }
     }
@@ -275,12 +303,16 @@ extension ConversationOwner {
         let entry = unit.entries[placed.firstEntry]
         let waiter = Waiter(
             submission: submission, conversation: state.row.id, messageID: entry.id, seq: entry.seq,
-            message: entry.body, session: entry.session)
+            message: unit.body(of: entry), session: entry.session)
         settleKey(of: submission, waiter)
         let entries = placed.firstEntry..<placed.firstEntry + placed.entryCount
         if let reply = placed.replyEntry {
             whenFirstToken(nowNanoseconds &- submission.arrivedNanoseconds)
-            answer(waiter, reply: unit.entries[reply].body, status: "answered")
+            if placed.answer.isEmpty {
+                answer(waiter, reply: unit.body(of: unit.entries[reply]), status: "answered")
+            } else {
+                succeed(submission.origin, status: 200, ByteSlice(unit.bodies, placed.answer))
+            }
             announceInstantRun(unit, entries, submission, state, audience(of: state))
             return
         }
@@ -400,18 +432,22 @@ struct UnitBuilder {
     var nextSeq: UInt64 { row.lastSeq + 1 }
     var change: RowChange { wasStored ? (rowChanged ? .update : .none) : .insert }
 
+    /// Writes the entry's body behind the others of the unit.
     mutating func append(
-        _ entry: Entry, _ body: ByteBlock, answersSeq: UInt64, session: Identifier,
+        _ entry: Entry, _ bodies: ByteWriter, answersSeq: UInt64, session: Identifier,
         idempotency: Digest? = nil,
         fingerprint: UInt64 = 0, isAcceptedOnly: Bool = false
     ) {
         precondition(entry.seq == nextSeq, "a log has no gap")
+        let start = bodies.count
+        let part = entry.write(into: bodies)
         entries.append(
             StoredEntry(
                 id: entry.id, seq: entry.seq, kind: entry.kind, isInbound: entry.isInbound,
                 isAcceptedOnly: isAcceptedOnly, createdAtMilliseconds: entry.createdAtMilliseconds,
                 idempotency: idempotency,
-                fingerprint: fingerprint, answersSeq: answersSeq, session: session, body: body))
+                fingerprint: fingerprint, answersSeq: answersSeq, session: session,
+                body: ByteRange(start, bodies.count), part: part))
         row.lastSeq = entry.seq
     }
 

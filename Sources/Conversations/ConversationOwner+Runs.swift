@@ -92,7 +92,7 @@ extension ConversationOwner {
     }
 
     /// Ends a run whose message is stored, or that will never have one.
-    func finish(_ run: Run, in state: ConversationState, reason: StaticString, reply: ByteBlock?) {
+    func finish(_ run: Run, in state: ConversationState, reason: StaticString, reply: ByteSlice?) {
         for waiter in run.request.waiters where waiter.submission.waitsForReply {
             answer(waiter, reply: reply, status: reply == nil ? "accepted" : "answered")
         }

@@ -41,6 +41,8 @@ public final class ConversationOwner {
     var identifiers: IdentifierSource
     let sessionTimeToLiveMilliseconds: UInt64
     let encoder = ByteWriter(capacity: 4096)
+    /// The bodies of the unit that is being put together.
+    let bodies = ByteWriter(capacity: 16_384)
 
     var conversations: [Identifier: ConversationState] = [:]
     var users: [UserKey: UserState] = [:]
@@ -123,7 +125,9 @@ public final class ConversationOwner {
     }
 
     /// The conversation if it is held; otherwise the request waits until it has been read.
-    func loaded(_ id: Identifier, for request: OwnerRequest) -> ConversationState? {
+    func loaded(
+        _ id: Identifier, for request: @autoclosure () -> OwnerRequest
+    ) -> ConversationState? {
         if let state = conversations[id] {
             state.wasTouched = true
             counters.conversationHits += 1
@@ -131,7 +135,7 @@ public final class ConversationOwner {
         }
         counters.conversationMisses += 1
         if reading.insert(id).inserted { actions.append(.read(.conversation(id))) }
-        unread[id, default: []].append(request)
+        unread[id, default: []].append(request())
         return nil
     }
 

@@ -7,7 +7,7 @@ struct Waiter {
     let conversation: Identifier
     let messageID: Identifier
     let seq: UInt64
-    let message: ByteBlock
+    let message: ByteSlice
     let session: Identifier
 }
 
@@ -44,7 +44,7 @@ struct Run {
 /// What waits to become entries of the log.
 enum PendingItem {
     case message(Submission)
-    case reply(Run)
+    indirect case reply(Run)
 }
 
 /// What a unit on its way stands for, so that its outcome can be told to those who wait.
@@ -60,6 +60,9 @@ struct PlacedItem {
     /// A reply that was committed together with its message.
     var replyEntry: Int?
     var entryCount: Int
+    /// Where the answer of an HTTP client stands among the unit's bodies; empty when it is written
+    /// later or goes to a socket.
+    var answer = ByteRange.empty
     /// The handler before this item; restored if the unit is refused.
     let handlerBefore: Handler
 }

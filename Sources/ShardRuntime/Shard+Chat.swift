@@ -132,7 +132,7 @@ extension Shard {
         ask(.connect(origin(token), user, shardKey: session.shardKey), shardKey: session.shardKey)
     }
 
-    private func didConnect(_ token: Token, _ session: SocketSession, _ sessionID: ByteBlock) {
+    private func didConnect(_ token: Token, _ session: SocketSession, _ sessionID: ByteSlice) {
         guard let principal = session.principal else {
             preconditionFailure("who connects has a principal")
         }
@@ -277,8 +277,7 @@ extension Shard {
         sendText(scratch.bytes, token, session)
     }
 
-    func stopFollowing(_ token: Token, _ session: SocketSession, _ conversation: Identifier)
-    {
+    func stopFollowing(_ token: Token, _ session: SocketSession, _ conversation: Identifier) {
         guard let known = session.subscriptions.removeValue(forKey: conversation), known.isFollower
         else { return }
         if sockets.unfollow(conversation, token) {

@@ -130,7 +130,9 @@ extension Shard {
             guard let tenant = context.tenant else {
                 preconditionFailure("a claim names its tenant")
             }
-            respondGuest(token, answer.origin.ordinal, context, service.directory[tenant], userID)
+            respondGuest(
+                token, answer.origin.ordinal, context, service.directory[tenant],
+                ByteBlock(copying: userID.bytes))
         }
     }
 

@@ -219,9 +219,16 @@ extension Shard {
 
     func respond(
         _ token: Token, _ ordinal: UInt32, _ context: RequestContext, _ head: ResponseHead,
-        _ body: ByteBlock
+        _ body: ByteSlice
     ) {
         write(token, ordinal, context, head, bodyBytes: body.count) { out in out.append(body) }
+    }
+
+    func respond(
+        _ token: Token, _ ordinal: UInt32, _ context: RequestContext, _ head: ResponseHead,
+        _ body: ByteBlock
+    ) {
+        respond(token, ordinal, context, head, ByteSlice(body))
     }
 
     func respond(_ token: Token, _ ordinal: UInt32, _ context: RequestContext, _ problem: Problem) {

@@ -158,6 +158,7 @@ final class Shard: LoopDelegate {
         if service.isClosing { goOnClosing() }
         store.flush()
         for port in ports { port?.flush() }
+        publishOwnerCounters()
         flushDirty()
     }
 
@@ -254,7 +255,6 @@ final class Shard: LoopDelegate {
             }
         }
         isRunningActions = false
-        publishOwnerCounters()
         if owner.needsTick, !tickIsSet {
             tickIsSet = true
             setTimer(.runTick, Limits.streamFrameMilliseconds)

@@ -31,10 +31,31 @@ private func json(_ conversation: Conversation, unread: UInt64) -> String {
             json(entry())
                 == #"{"id":"msg_0192a3b4-c5d6-7e8f-9a0b-1c2d3e4f5061","#
                 + #""conversation_id":"conv_0192a3b4-c5d6-7000-8000-000000005061","seq":12,"#
-                + #""kind":"message","direction":"inbound","sender":{"type":"user","id":"ann"},"#
-                + #""channel":"web","content":{"type":"text","text":"Hi"},"status":"accepted","#
-                + #""visibility":"public","metadata":{},"#
+                + #""kind":"message","direction":"inbound","status":"accepted","#
+                + #""visibility":"public","sender":{"type":"user","id":"ann"},"#
+                + #""channel":"web","content":{"type":"text","text":"Hi"},"metadata":{},"#
                 + #""created_at":"2000-02-29T00:00:00.000Z"}"#)
+    }
+
+    @Test func `An entry is its own part between the two ends that its head writes`() {
+        for isInbound in [true, false] {
+            var entry = entry()
+            entry.isInbound = isInbound
+            entry.metadata = ByteBlock(#"{"a":1}"#)
+            let writer = ByteWriter(capacity: 16)
+            writer.append("before")
+            let part = entry.write(into: writer)
+            let whole = writer.block()
+            let again = ByteWriter(capacity: 16)
+            let head = EntryHead(
+                id: entry.id, conversation: entry.conversation, seq: entry.seq, kind: entry.kind,
+                isInbound: isInbound, createdAtMilliseconds: entry.createdAtMilliseconds)
+            again.append("before")
+            let same = head.write(around: whole.bytes.extracting(part.range), into: again)
+            #expect(again.string() == whole.bytes.string() && same == part)
+            let text = whole.bytes.extracting(part.range).string()
+            #expect(text.hasPrefix(#","sender":"#) && text.hasSuffix(#""metadata":{"a":1}"#))
+        }
     }
 
     @Test func `An outbound entry is sent, by whoever sent it`() {
@@ -43,8 +64,8 @@ private func json(_ conversation: Conversation, unread: UInt64) -> String {
         outbound.senderType = .bot
         outbound.kind = .handler
         let text = json(outbound)
-        #expect(text.contains(#""kind":"handler","direction":"outbound","sender":{"type":"bot","#))
-        #expect(text.contains(#""status":"sent""#))
+        #expect(text.contains(#""kind":"handler","direction":"outbound","status":"sent","#))
+        #expect(text.contains(#""sender":{"type":"bot","#))
         #expect(!text.contains("accepted"))
     }
 

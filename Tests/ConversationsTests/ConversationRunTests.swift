@@ -32,7 +32,7 @@ extension World {
         return owner.runs.keys.first
     }
 
-    fileprivate var replies: [StoredEntry] {
+    fileprivate var replies: [KeptEntry] {
         store.order.flatMap { store.logs[$0] ?? [] }.filter { $0.answersSeq > 0 }
     }
 

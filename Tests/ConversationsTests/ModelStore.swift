@@ -4,6 +4,16 @@
 import Bytes
 import ChatModel
 
+/// An entry that is stored, with its body.
+@dynamicMemberLookup struct KeptEntry {
+    let stored: StoredEntry
+    let body: ByteSlice
+
+    subscript<Value>(dynamicMember path: KeyPath<StoredEntry, Value>) -> Value {
+        stored[keyPath: path]
+    }
+}
+
 final class ModelStore {
     struct Key {
         let conversation: Identifier
@@ -13,7 +23,7 @@ final class ModelStore {
     private(set) var rows: [Identifier: Conversation] = [:]
     /// In the order of their making, so that a run does not depend on a dictionary's order.
     private(set) var order: [Identifier] = []
-    private(set) var logs: [Identifier: [StoredEntry]] = [:]
+    private(set) var logs: [Identifier: [KeptEntry]] = [:]
     private(set) var keys: [Digest: Key] = [:]
     /// Entries that another writer put into the log; nobody here is told of them.
     private(set) var foreign: [Identifier: Set<UInt64>] = [:]
@@ -38,7 +48,8 @@ final class ModelStore {
             if let key = entry.idempotency {
                 keys[key] = Key(conversation: id, index: logs[id]?.count ?? 0)
             }
-            logs[id, default: []].append(entry)
+            logs[id, default: []].append(
+                KeptEntry(stored: entry, body: unit.body(of: entry)))
         }
         return .committed
     }
@@ -56,10 +67,12 @@ final class ModelStore {
     func appendForeign(to id: Identifier, _ entryID: Identifier) {
         let seq = head(of: id) + 1
         logs[id, default: []].append(
-            StoredEntry(
-                id: entryID, seq: seq, kind: .label, isInbound: false, createdAtMilliseconds: 0,
-                idempotency: nil, fingerprint: 0, answersSeq: 0, session: entryID,
-                body: ByteBlock("{}")))
+            KeptEntry(
+                stored: StoredEntry(
+                    id: entryID, seq: seq, kind: .label, isInbound: false,
+                    createdAtMilliseconds: 0, idempotency: nil, fingerprint: 0, answersSeq: 0,
+                    session: entryID, body: ByteRange(0, 2), part: .empty),
+                body: ByteSlice(ByteBlock("{}"))))
         foreign[id, default: []].insert(seq)
     }
 
@@ -129,5 +142,9 @@ func directory(_ policy: RunPolicy, tenants: Int = 2) -> TenantDirectory {
 }
 
 extension ByteBlock {
+    var text: String { bytes.string() }
+}
+
+extension ByteSlice {
     var text: String { bytes.string() }
 }

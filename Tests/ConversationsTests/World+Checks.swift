@@ -133,7 +133,7 @@ extension World {
 
     /// Messages that came by the same way (with the conversation's id, or without) are stored as
     /// they came.
-    private func checkArrivalOrder(_ log: [StoredEntry]) {
+    private func checkArrivalOrder(_ log: [KeptEntry]) {
         let numbers = log.filter(\.isInbound).compactMap { $0.body.bytes.ticketNumber() }
         for isNamed in [false, true] {
             let same = numbers.filter { (tickets[$0].conversation != nil) == isNamed }

@@ -336,7 +336,7 @@ final class World {
     }
 
     /// The entry that answers this submission: by its key, or by the client's id in its body.
-    func entry(of submission: Submission) -> (Identifier, StoredEntry)? {
+    func entry(of submission: Submission) -> (Identifier, KeptEntry)? {
         if let key = submission.idempotency {
             guard let found = store.keys[key], let log = store.logs[found.conversation] else {
                 return nil
@@ -353,7 +353,7 @@ final class World {
     }
 
     private func checkStored(
-        _ number: Int, _ submission: Submission, _ body: ByteBlock, _ isReplay: Bool
+        _ number: Int, _ submission: Submission, _ body: ByteSlice, _ isReplay: Bool
     ) {
         guard let (conversation, entry) = entry(of: submission) else {
             return violate("ticket \(number) is acknowledged but not stored")
@@ -383,7 +383,7 @@ final class World {
     }
 
     private func checkHTTPAnswer(
-        _ number: Int, _ conversation: Identifier, _ entry: StoredEntry, _ text: String
+        _ number: Int, _ conversation: Identifier, _ entry: KeptEntry, _ text: String
     ) {
         let tail =
             ",\"conversation_id\":\"\(conversation.text(.conversation))\",\"session_id\":\""

@@ -149,7 +149,8 @@ import Testing
         let page = rig.page(history(log.row.id))
         #expect(page?.seqs == [1, 2, 3])
         #expect(
-            page?.text.contains(first.entries[0].body.text) == true, "what was there is untouched")
+            page?.text.contains(first.body(of: first.entries[0]).text) == true,
+            "what was there is untouched")
         #expect(
             rig.commit(log.unit([log.entry(4, key: 90)]))?.isCommitted == true,
             "the key was not kept")
@@ -242,11 +243,14 @@ import Testing
         #expect(first?.lastSeq == UInt64(Limits.replayBatch))
         #expect(
             first?.frames?[0].text == "{\"type\":\"message\",\"conversation_id\":\""
-                + log.row.id.text(.conversation) + "\",\"message\":" + unit.entries[0].body.text
+                + log.row.id.text(.conversation) + "\",\"message\":"
+                + unit.body(of: unit.entries[0]).text
                 + "}")
         let second = replay(rig, log.row.id, UInt64(Limits.replayBatch), 1000)
         #expect(second?.frames?.count == 30)
-        #expect(second?.frames?.last?.text.contains(unit.entries.last?.body.text ?? "?") == true)
+        #expect(
+            second?.frames?.last?.text.contains(
+                unit.entries.last.map { unit.body(of: $0).text } ?? "?") == true)
     }
 
     @Test(arguments: [

@@ -140,7 +140,7 @@ import Testing
         _ = rig.commit(log.first(2))
         // A trigger that cannot run: every commit of entries fails, reading does not.
         try rig.runOutside(
-            "CREATE TRIGGER broken BEFORE INSERT ON tail BEGIN SELECT no_such_function(); END")
+            "CREATE TRIGGER broken BEFORE INSERT ON log BEGIN SELECT no_such_function(); END")
         let outcomes = rig.commit([Log(user: "a").first(), log.unit([log.entry(3, key: 1)])])
         #expect(outcomes.allSatisfy(\.isUnavailable) && outcomes.count == 2)
         #expect(rig.store.metrics.isWritable.current == 0)
@@ -164,7 +164,7 @@ import Testing
         let log = Log()
         #expect(!desk.writer.isProbeDue && desk.writer.millisecondsToSleep() == -1)
         try desk.connection.run(
-            "CREATE TRIGGER broken BEFORE INSERT ON tail BEGIN SELECT no_such_function(); END")
+            "CREATE TRIGGER broken BEFORE INSERT ON log BEGIN SELECT no_such_function(); END")
         #expect(desk.commit(log.first()).isUnavailable)
         #expect(desk.writer.isProbeDue && desk.writer.millisecondsToSleep() == 0)
         desk.writer.probe()
@@ -173,7 +173,7 @@ import Testing
         desk.writer.probe()
         #expect(desk.metrics.isWritable.current == 1)
         #expect(!desk.writer.isProbeDue)
-        #expect(desk.count("tail") == 0)
+        #expect(desk.count("log") == 0)
         #expect(desk.commit(log.first()).isCommitted)
     }
 

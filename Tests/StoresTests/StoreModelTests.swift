@@ -9,7 +9,7 @@ import Testing
 
 private struct Model {
     var logs: [Log] = []
-    var entries: [[StoredEntry]] = []
+    var entries: [[Draft]] = []
     var keys: [UInt64: (log: Int, place: Int)] = [:]
 
     func reply(_ log: Int, _ place: Int) -> String? {
@@ -49,7 +49,7 @@ private struct Model {
         desk.fold()
         for log in model.logs.indices { checkAll(desk, model, log) }
         #expect(desk.count("entries") == model.entries.reduce(0) { $0 + $1.count })
-        #expect(desk.count("tail") == 0)
+        #expect(desk.tail.isEmpty)
     }
 
     /// The old files give way to those that a crash left.

@@ -15,6 +15,39 @@ extension ByteBlock {
     var text: String { bytes.string() }
 }
 
+extension ByteSlice {
+    var text: String { bytes.string() }
+}
+
+/// An entry that is not part of a unit yet, with its body.
+@dynamicMemberLookup struct Draft {
+    var stored: StoredEntry
+    let body: ByteBlock
+
+    subscript<Value>(dynamicMember path: WritableKeyPath<StoredEntry, Value>) -> Value {
+        get { stored[keyPath: path] }
+        set { stored[keyPath: path] = newValue }
+    }
+}
+
+extension [Draft] {
+    /// As they stand in a unit: the bodies in a row, the first at 0.
+    var placed: (entries: [StoredEntry], bodies: ByteBlock) {
+        let writer = ByteWriter()
+        let entries = map { draft in
+            var entry = draft.stored
+            let start = writer.count
+            writer.append(draft.body)
+            entry.body = ByteRange(start, writer.count)
+            entry.part = ByteRange(
+                start + draft.stored.part.range.lowerBound,
+                start + draft.stored.part.range.upperBound)
+            return entry
+        }
+        return (entries, writer.block())
+    }
+}
+
 /// A new directory, removed with everything in it when the object goes.
 final class TemporaryDirectory {
     let path: String
@@ -188,7 +221,7 @@ final class Rig {
     func page(_ job: ReadJob) -> Page? {
         guard case .answer(let answer)? = read(job) else { return nil }
         switch answer.result {
-        case .success(_, let body, _, _): return Page(body)
+        case .success(_, let body, _, _): return Page(ByteBlock(copying: body.bytes))
         case .failure(let problem): return Page(problem)
         }
     }
@@ -259,29 +292,32 @@ struct Log {
     func entry(
         _ seq: UInt64, key: UInt64? = nil, fingerprint: UInt64 = 0, answers: UInt64 = 0,
         isInbound: Bool = true, kind: EntryKind = .message, text: String = "hi"
-    ) -> StoredEntry {
+    ) -> Draft {
         let id = Log.id()
         let writer = ByteWriter(capacity: 512)
         let content = ByteWriter(capacity: 64)
         content.append("{\"type\":\"text\",\"text\":")
         content.append(json: text)
         content.append("}")
-        Entry(
+        let part = Entry(
             id: id, conversation: row.id, seq: seq, kind: kind, isInbound: isInbound,
             senderType: isInbound ? .user : .bot, senderID: row.userID, channel: row.channel,
             content: content.block(), createdAtMilliseconds: 2000 + seq
         ).write(into: writer)
-        return StoredEntry(
+        let stored = StoredEntry(
             id: id, seq: seq, kind: kind, isInbound: isInbound, createdAtMilliseconds: 2000 + seq,
             idempotency: key.map { Digest(high: .max, low: $0) }, fingerprint: fingerprint,
-            answersSeq: answers, session: Identifier(high: 4, low: 5), body: writer.block())
+            answersSeq: answers, session: Identifier(high: 4, low: 5), body: .empty, part: part)
+        return Draft(stored: stored, body: writer.block())
     }
 
-    func unit(_ entries: [StoredEntry], _ change: RowChange = .none) -> CommitUnit {
+    func unit(_ drafts: [Draft], _ change: RowChange = .none) -> CommitUnit {
         var row = row
+        let (entries, bodies) = drafts.placed
         row.lastSeq = entries.last?.seq ?? 0
         return CommitUnit(
-            conversation: row, rowChange: change, entries: entries, submittedNanoseconds: 0)
+            conversation: row, rowChange: change, entries: entries, bodies: bodies,
+            submittedNanoseconds: 0)
     }
 
     /// A first unit of `count` messages.

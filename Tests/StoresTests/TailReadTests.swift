@@ -15,8 +15,7 @@ import Testing
             #expect(desk.commit(unit).isCommitted)
         }
         if folded > 0 { #expect(desk.fold(folded)) }
-        #expect(desk.count("entries") == folded && desk.count("tail") == 10 - folded)
-        #expect(desk.tail.units(of: log.row.id).count == 10 - folded)
+        #expect(desk.count("entries") == folded && desk.inTail([log]) == 10 - folded)
         return (desk, log)
     }
 

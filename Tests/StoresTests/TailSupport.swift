@@ -51,16 +51,16 @@ final class Desk {
 
     func commit(_ unit: CommitUnit) -> CommitOutcome { commit([unit])[0] }
 
-    /// Folds the oldest entries, `count` of them when each is a unit of its own.
+    /// Folds the `count` oldest entries.
     @discardableResult
     func fold(_ count: Int = .max) -> Bool {
-        writer.foldInOwnTransaction(FoldBudget(entries: count, bytes: .max), all: true)
+        writer.foldInOwnTransaction(limit: count, all: true)
     }
 
     func page(_ job: ReadJob) -> Page? {
         guard case .answer(let answer) = reader.perform(job) else { return nil }
         switch answer.result {
-        case .success(_, let body, _, _): return Page(body)
+        case .success(_, let body, _, _): return Page(ByteBlock(copying: body.bytes))
         case .failure(let problem): return Page(problem)
         }
     }
@@ -69,6 +69,11 @@ final class Desk {
         guard case .ownerRead(.conversation(_, let row)) = reader.perform(.owner(.conversation(id)))
         else { return nil }
         return row
+    }
+
+    /// Entries that are in the tail.
+    func inTail(_ logs: [Log]) -> Int {
+        logs.reduce(0) { $0 + tail.entries(of: $1.row.id).count }
     }
 
     func count(_ table: String) -> Int {
@@ -92,7 +97,6 @@ extension FoldRules {
     static var never: FoldRules {
         var rules = FoldRules()
         rules.readyEntries = .max
-        rules.readyBytes = .max
         return rules
     }
 

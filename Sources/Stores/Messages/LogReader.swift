@@ -1,19 +1,19 @@
-// Owner: one reader. A conversation's log as one sequence, though its end is in the shared tail and
-// what comes before that in the table.
+// Owner: one reader. A conversation's log as one sequence, though the end of its index is in the
+// shared tail and what comes before that in the table `entries`.
 //
-// The caller takes the tail's entries first and has no statement open that reads the table; each
-// look at the table is a read transaction that begins after that. Let the copy begin with seq k.
-// All entries before k were folded and committed before the copy was taken, so the table shows
-// them, whatever is folded meanwhile; and none of the copy's are asked of the table, so none comes
-// twice. When the copy is empty, all that was acknowledged before it is in the table. So nothing is
-// lost, and a page has no hole.
+// The caller takes the tail's entries first and has no statement open that reads; each look at the
+// tables is a read transaction that begins after that. Let the copy begin with seq k. All entries
+// before k were folded and committed before the copy was taken, so `entries` shows them, whatever
+// is folded meanwhile; and none of the copy's are asked of it, so none comes twice. When the copy
+// is empty, all that was acknowledged before it is in `entries`. So nothing is lost, and a page has
+// no hole. The bytes of all of them are in `log`.
 
 import Bytes
 import ChatModel
 
 struct LogRow {
     let seq: UInt64
-    let body: ByteBlock
+    let body: ByteSlice
 }
 
 /// Both exclusive.
@@ -37,6 +37,10 @@ final class LogReader {
 
     private let connection: SQLiteConnection
     private let tail: LogTail
+    private let scratch = ByteWriter(capacity: 4096)
+    private let begin: SQLiteStatement
+    private let end: SQLiteStatement
+    private let logged: SQLiteStatement
     private let lastEntries: SQLiteStatement
     private let ascending: SQLiteStatement
     private let descending: SQLiteStatement
@@ -44,6 +48,9 @@ final class LogReader {
     init(_ connection: SQLiteConnection, _ tail: LogTail) throws(SQLiteError) {
         self.connection = connection
         self.tail = tail
+        begin = try connection.prepare("BEGIN")
+        end = try connection.prepare("COMMIT")
+        logged = try connection.prepare(LoggedEntry.query)
         lastEntries = try connection.prepare(
             """
             SELECT seq, created_at, flags & 1 FROM entries WHERE conversation=? AND seq<?
@@ -51,26 +58,26 @@ final class LogReader {
             """)
         ascending = try connection.prepare(
             """
-            SELECT seq, body FROM entries WHERE conversation=? AND seq>? AND seq<?
-            ORDER BY seq LIMIT ?
+            SELECT \(LoggedEntry.column) FROM entries AS place
+            WHERE conversation=? AND seq>? AND seq<? ORDER BY seq LIMIT ?
             """)
         descending = try connection.prepare(
             """
-            SELECT seq, body FROM entries WHERE conversation=? AND seq>? AND seq<?
-            ORDER BY seq DESC LIMIT ?
+            SELECT \(LoggedEntry.column) FROM entries AS place
+            WHERE conversation=? AND seq>? AND seq<? ORDER BY seq DESC LIMIT ?
             """)
     }
 
-    func tail(of conversation: Identifier) -> [StoredEntry] {
+    func tail(of conversation: Identifier) -> [IndexedEntry] {
         // A table that is older than the copy may lack what was folded between the two.
         precondition(!connection.isReading, "the tail is copied before the table is read")
-        return tail.units(of: conversation).flatMap(\.entries)
+        return tail.entries(of: conversation)
     }
 
     // MARK: Activity
 
     func activity(
-        of tail: [StoredEntry], in conversation: Identifier
+        of tail: [IndexedEntry], in conversation: Identifier
     ) throws(SQLiteError) -> LogActivity {
         var found = LogActivity()
         if let last = tail.last {
@@ -103,37 +110,48 @@ final class LogReader {
 
     /// At most `limit` rows within the bounds, the nearest to the end where `order` begins.
     func rows(
-        of conversation: Identifier, _ tail: [StoredEntry], _ bounds: LogBounds, _ order: PageOrder,
-        limit: Int
+        of conversation: Identifier, _ tail: [IndexedEntry], _ bounds: LogBounds,
+        _ order: PageOrder, limit: Int
     ) throws(SQLiteError) -> [LogRow] {
+        // One transaction for the whole page: each has its price.
+        try begin.run()
+        defer { try? end.run() }
         var rows: [LogRow] = []
         if order == .ascending {
             try readTable(conversation, tail, bounds, order, limit: limit, into: &rows)
-            Self.read(tail, bounds, limit: limit, into: &rows)
+            try read(tail, bounds, limit: limit, into: &rows)
         } else {
-            Self.read(tail.reversed(), bounds, limit: limit, into: &rows)
+            try read(tail.reversed(), bounds, limit: limit, into: &rows)
             try readTable(conversation, tail, bounds, order, limit: limit, into: &rows)
         }
         return rows
     }
 
-    private static func read(
-        _ entries: some Sequence<StoredEntry>, _ bounds: LogBounds, limit: Int,
+    private func read(
+        _ entries: some Sequence<IndexedEntry>, _ bounds: LogBounds, limit: Int,
         into rows: inout [LogRow]
-    ) {
+    ) throws(SQLiteError) {
         for entry in entries {
             if rows.count >= limit { return }
             guard bounds.contains(entry.seq) else { continue }
-            rows.append(LogRow(seq: entry.seq, body: entry.body))
+            defer { logged.reset() }
+            logged.bind(entry.place)
+            _ = try logged.step()
+            rows.append(try row(logged))
         }
     }
 
+    private func row(_ statement: SQLiteStatement) throws(SQLiteError) -> LogRow {
+        let found = try statement.loggedEntry(scratch)
+        return LogRow(seq: found.entry.seq, body: found.body)
+    }
+
     private func readTable(
-        _ conversation: Identifier, _ tail: [StoredEntry], _ bounds: LogBounds, _ order: PageOrder,
+        _ conversation: Identifier, _ tail: [IndexedEntry], _ bounds: LogBounds, _ order: PageOrder,
         limit: Int, into rows: inout [LogRow]
     ) throws(SQLiteError) {
         let before = min(bounds.before, Self.tableEnd(tail))
-        // Most pages that are asked for are the newest: the tail has them, and no page is read.
+        // Most pages that are asked for are the newest: the tail knows all of them.
         guard rows.count < limit, bounds.after < before, before - bounds.after > 1 else { return }
         let statement = order == .ascending ? ascending : descending
         defer { statement.reset() }
@@ -142,13 +160,12 @@ final class LogReader {
         statement.bind(3, before)
         statement.bind(4, UInt64(limit - rows.count))
         while try statement.step() {
-            let body = ByteBlock(copying: statement.bytes(1))
-            rows.append(LogRow(seq: statement.unsigned(0), body: body))
+            rows.append(try row(statement))
         }
     }
 
     /// The seq before which the table is asked; SQLite's integers have a sign.
-    private static func tableEnd(_ tail: [StoredEntry]) -> UInt64 {
+    private static func tableEnd(_ tail: [IndexedEntry]) -> UInt64 {
         tail.first?.seq ?? UInt64(Int64.max)
     }
 }

@@ -43,7 +43,7 @@ extension MessageReader {
     /// The rows of a page in the order in which they are shown, and whether more lie behind the
     /// last read.
     private func entries(
-        _ query: HistoryQuery, _ tail: [StoredEntry]
+        _ query: HistoryQuery, _ tail: [IndexedEntry]
     ) throws(SQLiteError) -> (rows: [LogRow], hasMore: Bool) {
         let readOrder = query.direction == .forward ? query.order : query.order.reversed
         let bounds = LogBounds(after: query.afterSeq ?? 0, before: query.beforeSeq ?? .max)

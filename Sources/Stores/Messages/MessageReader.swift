@@ -192,6 +192,6 @@ final class MessageReader {
     func answer(_ origin: Origin, _ body: ByteBlock) -> Answer {
         Answer(
             origin: origin, frameID: nil,
-            result: .success(status: 200, body: body, isReplay: false, follow: nil))
+            result: .success(status: 200, body: ByteSlice(body), isReplay: false, follow: nil))
     }
 }

@@ -1,17 +1,17 @@
 // The embedded message store's tables.
 //
-// entries has rows in the order in which they were folded, a conversation's many at a time, so that
-// its pages are filled one after the other and a page of history has its rows close together. Its
-// primary key is an index beside it and the arbiter of order. A table that is clustered by its key
-// (WITHOUT ROWID) holds whole rows in its inner nodes too: six to a page, seven levels for 200,000
-// entries, and twice the pages to write. flags: 1 inbound, 2 accepted only (its sender did not
-// wait). entries_key is the arbiter of duplicates. Ids are 16-byte big-endian blobs, so that they
-// sort by time.
+// log has every entry once, in the order of arrival: a row holds the entries of one commit, or of a
+// part of it (LogCoding). It only grows at its end, so that a commit writes a few pages in a row,
+// whatever conversations its entries belong to.
 //
-// tail holds the newest entries, a commit's in one row (TailCoding), until they are folded into
-// entries. A conversation's log is its part of entries and, behind that, its part of tail. An entry
-// may stand in both, when its row of tail has others that are not folded yet; it is the same entry
-// then.
+// entries says where a conversation's entries stand in log, in the order of their seq, and has what
+// lists look at. It is the arbiter of order. keys is the arbiter of duplicates; a user's keys stand
+// together, since they begin with a hash of the user. Both are filled late, many entries of one
+// conversation at a time (MessageWriter+Folding); what is not in them yet is the tail: it stands in
+// log and in memory (LogTail). All rows of log up to progress.folded_through are in entries.
+//
+// flags: 1 inbound, 2 accepted only (its sender did not wait). Ids are 16-byte big-endian blobs, so
+// that they sort by time.
 
 import ChatModel
 
@@ -26,15 +26,16 @@ enum MessageSchema {
             updated_at INTEGER NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
         CREATE INDEX IF NOT EXISTS conversations_user ON conversations(tenant, user_id, id);
         CREATE INDEX IF NOT EXISTS conversations_tenant ON conversations(tenant, id);
+        CREATE TABLE IF NOT EXISTS log(number INTEGER PRIMARY KEY, entries BLOB NOT NULL);
         CREATE TABLE IF NOT EXISTS entries(
-            conversation BLOB NOT NULL, seq INTEGER NOT NULL, id BLOB NOT NULL,
-            kind INTEGER NOT NULL, flags INTEGER NOT NULL, created_at INTEGER NOT NULL,
-            answers INTEGER NOT NULL, session BLOB NOT NULL, idempotency BLOB,
-            fingerprint INTEGER, body BLOB NOT NULL,
-            PRIMARY KEY(conversation, seq));
-        CREATE UNIQUE INDEX IF NOT EXISTS entries_key ON entries(idempotency)
-            WHERE idempotency IS NOT NULL;
-        CREATE TABLE IF NOT EXISTS tail(batch INTEGER PRIMARY KEY, units BLOB NOT NULL);
+            conversation BLOB NOT NULL, seq INTEGER NOT NULL, kind INTEGER NOT NULL,
+            flags INTEGER NOT NULL, created_at INTEGER NOT NULL, answers INTEGER NOT NULL,
+            row INTEGER NOT NULL, offset INTEGER NOT NULL, bytes INTEGER NOT NULL,
+            PRIMARY KEY(conversation, seq)) WITHOUT ROWID;
+        CREATE TABLE IF NOT EXISTS keys(
+            key BLOB PRIMARY KEY, conversation BLOB NOT NULL, seq INTEGER NOT NULL) WITHOUT ROWID;
+        CREATE TABLE IF NOT EXISTS progress(folded_through INTEGER NOT NULL);
+        INSERT INTO progress SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM progress);
         """
 
     /// Settings of the one connection that writes. FULL: a commit returns when the log is on the

@@ -9,7 +9,7 @@ extension MessageWriter {
     func commit() {
         let start = cl_monotonic_nanoseconds()
         lastUnitNanoseconds = start
-        if ledger.isFull { foldInOwnTransaction(ledger.budget()) }
+        if ledger.isFull { foldInOwnTransaction(limit: ledger.foldLimit()) }
         if isDamaged || ledger.isFull {
             refuse()
         } else {
@@ -70,9 +70,8 @@ extension MessageWriter {
             let rows = try writeRows()
             if isFolding {
                 isFoldAtFault = true
-                let bytes = rows.reduce(0) { $0 + $1.bytes }
                 let entries = staged.reduce(0) { $0 + $1.entries.count }
-                try foldIntoTable(&fold, ledger.budget(entries: entries, bytes: bytes))
+                try foldIntoTable(&fold, limit: ledger.foldLimit(entries: entries))
                 isFoldAtFault = !fold.isEmpty
             }
             try statements.commit.run()
@@ -186,34 +185,35 @@ extension MessageWriter {
             guard let key = entry.idempotency else { continue }
             keys[key] = KeyPlace(conversation: conversation, seq: entry.seq)
         }
-        staged.append(TailUnit(conversation: conversation, entries: unit.entries, row: 0))
+        staged.append(
+            LoggedUnit(conversation: conversation, entries: unit.entries, bodies: unit.bodies))
     }
 
-    // MARK: Rows of the tail
+    // MARK: Rows of the log
 
     private struct WrittenRow {
         let number: Int64
         let units: Range<Int>
-        let bytes: Int
     }
 
-    /// Writes what is staged: one row, or more when it is much, so that no row is beyond SQLite's
-    /// limits and a reopened tail is read in small pieces.
+    /// Writes what is staged: one row, or more when it is much, since whoever reads one entry reads
+    /// its row.
     private func writeRows() throws(SQLiteError) -> [WrittenRow] {
         var rows: [WrittenRow] = []
         var next = 0
         while next < staged.count {
             let number = ledger.nextRow + Int64(rows.count)
             let start = next
-            var bytes = TailCoding.headBytes
+            var bytes = LogCoding.headBytes
             while next < staged.count, bytes < ledger.rules.rowBytes {
-                bytes += TailCoding.byteCount(of: staged[next])
                 staged[next].row = number
+                staged[next].offset = bytes
+                bytes += LogCoding.byteCount(of: staged[next].entries)
                 next += 1
             }
-            TailCoding.write(staged[start..<next], into: rowWriter)
+            LogCoding.write(staged[start..<next], into: rowWriter)
             try statements.insertRow(number, rowWriter)
-            rows.append(WrittenRow(number: number, units: start..<next, bytes: rowWriter.count))
+            rows.append(WrittenRow(number: number, units: start..<next))
         }
         return rows
     }
@@ -222,7 +222,7 @@ extension MessageWriter {
     private func publish(_ rows: [WrittenRow], _ fold: Fold) {
         tail.append(staged)
         for row in rows {
-            ledger.didAppend(staged[row.units], row: row.number, bytes: row.bytes)
+            ledger.didAppend(staged[row.units], row: row.number)
         }
         metrics.entries.add(UInt64(staged.reduce(0) { $0 + $1.entries.count }))
         didFold(fold)

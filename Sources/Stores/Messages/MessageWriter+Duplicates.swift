@@ -11,30 +11,47 @@ extension MessageWriter {
 
     func stored(under key: Digest) throws(SQLiteError) -> StoredAnswer? {
         guard let place = keys[key] else { return try storedInTable(under: key) }
-        let log = newestEntries(of: place.conversation)
-        guard let index = log.firstIndex(where: { $0.seq == place.seq }) else {
+        let conversation = place.conversation
+        guard let found = try newest(in: conversation, { $0.seq == place.seq }) else {
             preconditionFailure("a key in the tail names an entry in the tail")
         }
-        let entry = log[index]
-        let later = log[(index + 1)...].prefix(Self.entriesUntilReplyMax)
-        return StoredAnswer(
-            conversation: place.conversation, messageID: entry.id, seq: entry.seq,
-            fingerprint: entry.fingerprint, session: entry.session, message: entry.body,
-            reply: entry.isAcceptedOnly ? nil : Self.reply(to: entry.seq, in: later))
+        return StoredAnswer(found, reply: try newestReply(to: found.entry, in: conversation))
     }
 
-    /// The end of a conversation's log that is not in `entries`: what the tail has, then the
-    /// batch's.
-    private func newestEntries(of conversation: Identifier) -> [StoredEntry] {
-        var log = tail.units(of: conversation).flatMap(\.entries)
-        for unit in staged where unit.conversation == conversation {
-            log.append(contentsOf: unit.entries)
+    /// The first of a conversation's entries in the tail, or else in the batch in hand, that is
+    /// wanted.
+    private func newest(
+        in conversation: Identifier, _ isWanted: (IndexedEntry) -> Bool
+    ) throws(SQLiteError) -> LoggedEntry? {
+        if let entry = tail.entries(of: conversation).first(where: isWanted) {
+            let statement = statements.findLogged
+            defer { statement.reset() }
+            statement.bind(entry.place)
+            _ = try statement.step()
+            return try statement.loggedEntry(scratch)
         }
-        return log
+        for unit in staged where unit.conversation == conversation {
+            for entry in unit.entries where isWanted(IndexedEntry(entry, .none)) {
+                let body = ByteSlice(unit.bodies, entry.body)
+                return LoggedEntry(
+                    conversation: conversation, entry: entry,
+                    bodies: ByteBlock(copying: body.bytes),
+                    offset: 0, bytes: 0)
+            }
+        }
+        return nil
     }
 
-    private static func reply(to seq: UInt64, in later: ArraySlice<StoredEntry>) -> ByteBlock? {
-        later.first { $0.answersSeq == seq && $0.kind == .message }?.body
+    /// The reply to a message, if its sender waited for it and it is in the tail or in the batch in
+    /// hand.
+    private func newestReply(
+        to message: StoredEntry, in conversation: Identifier
+    ) throws(SQLiteError) -> ByteSlice? {
+        if message.isAcceptedOnly { return nil }
+        let end = message.seq + UInt64(Self.entriesUntilReplyMax)
+        return try newest(in: conversation) {
+            $0.answersSeq == message.seq && $0.kind == EntryKind.message.rawValue && $0.seq <= end
+        }?.body
     }
 
     private func storedInTable(under key: Digest) throws(SQLiteError) -> StoredAnswer? {
@@ -42,29 +59,30 @@ extension MessageWriter {
         defer { statement.reset() }
         statement.bind(1, high: key.high, low: key.low)
         guard try statement.step() else { return nil }
-        let conversation = statement.identifier(0)
-        let seq = statement.unsigned(1)
-        return StoredAnswer(
-            conversation: conversation, messageID: statement.identifier(2), seq: seq,
-            fingerprint: statement.unsigned(3), session: statement.identifier(4),
-            message: ByteBlock(copying: statement.bytes(5)),
-            reply: statement.unsigned(6) & 2 == 0 ? try reply(to: seq, in: conversation) : nil)
+        let found = try statement.loggedEntry(scratch)
+        return StoredAnswer(found, reply: try reply(to: found.entry, in: found.conversation))
     }
 
     /// A reply to an entry of the table stands behind it there, or else in the tail.
     private func reply(
-        to seq: UInt64, in conversation: Identifier
-    ) throws(SQLiteError)
-        -> ByteBlock?
-    {
+        to message: StoredEntry, in conversation: Identifier
+    ) throws(SQLiteError) -> ByteSlice? {
+        if message.isAcceptedOnly { return nil }
         let statement = statements.findReply
         defer { statement.reset() }
         statement.bind(1, conversation)
-        statement.bind(2, seq)
-        if try statement.step() { return ByteBlock(copying: statement.bytes(0)) }
-        let later = newestEntries(of: conversation).prefix {
-            $0.seq <= seq + UInt64(Self.entriesUntilReplyMax)
-        }
-        return Self.reply(to: seq, in: later)
+        statement.bind(2, message.seq)
+        if try statement.step() { return try statement.loggedEntry(scratch).body }
+        return try newestReply(to: message, in: conversation)
+    }
+}
+
+extension StoredAnswer {
+    fileprivate convenience init(_ found: LoggedEntry, reply: ByteSlice?) {
+        let entry = found.entry
+        self.init(
+            conversation: found.conversation, messageID: entry.id, seq: entry.seq,
+            fingerprint: entry.fingerprint, session: entry.session, message: found.body,
+            reply: reply)
     }
 }

@@ -1,56 +1,60 @@
-// Moves entries from the tail to `entries`, where they are clustered by conversation.
+// Enters what the tail holds into `entries` and `keys`, many entries of one conversation at a time.
 //
-// A fold is part of a transaction: entries go in, and a row of `tail` goes out together with the
-// last of its entries. In memory they leave the tail after the COMMIT. A crash in between finds
-// either the state before or the state after; what stands both in a row of `tail` and in `entries`,
-// because the row has other entries that are still to be folded, is recognised by its seq and id
-// when the file is opened.
+// A fold is part of a transaction; in memory the entries leave the tail after its COMMIT. A crash
+// in between finds either the state before or the state after. progress.folded_through follows
+// later: rows of `log` behind it are read again when the file is opened, and what stands in
+// `entries` already is recognised by its place.
 
 import CLinux
 import ChatModel
 
 extension MessageWriter {
-    /// Within an open transaction: folds as much as the budget allows of what is worth it.
-    func foldIntoTable(
-        _ fold: inout Fold, _ budget: FoldBudget, all: Bool = false
-    ) throws(SQLiteError) {
+    /// Rows of `log` that may be read again at the next start although they were folded.
+    private static let progressStep: Int64 = 256
+
+    /// Within an open transaction: folds up to `limit` entries of what is worth it.
+    func foldIntoTable(_ fold: inout Fold, limit: Int, all: Bool = false) throws(SQLiteError) {
         var seen: Set<Identifier> = []
-        var rows: [TableEntry] = []
-        for conversation in ledger.candidates(limit: budget.entries, all: all) {
-            if fold.entries >= budget.entries || fold.bytes >= budget.bytes { break }
+        var rows: [IndexRow] = []
+        for conversation in ledger.candidates(limit: limit, all: all) {
+            if fold.entries >= limit { break }
             guard seen.insert(conversation).inserted else { continue }
-            foldLog(of: conversation, &fold, budget, into: &rows)
+            foldLog(of: conversation, &fold, limit: limit, into: &rows)
         }
         try statements.insert(rows)
-        for row in ledger.emptied(by: fold.rows) { try statements.removeRow(row) }
+        for row in rows {
+            guard let key = row.entry.key else { continue }
+            let place = KeyPlace(conversation: row.conversation, seq: row.entry.seq)
+            try statements.insert(KeyRow(key: key, place: place))
+            fold.keys.append(key)
+        }
+        try saveProgress(&fold, step: Self.progressStep)
     }
 
-    /// Folds a conversation from its oldest unit on, so that what is left is the end of its log. A
-    /// unit is folded whole, so a budget may be passed by one unit.
+    /// What earlier transactions folded; those of this one are not counted yet.
+    private func saveProgress(_ fold: inout Fold, step: Int64) throws(SQLiteError) {
+        let through = ledger.foldedThrough
+        guard through - progress >= step else { return }
+        try statements.setProgress(through)
+        fold.progress = through
+    }
+
+    /// Folds a conversation from its oldest entry on, so that what is left is the end of its log.
     private func foldLog(
-        of conversation: Identifier, _ fold: inout Fold, _ budget: FoldBudget,
-        into rows: inout [TableEntry]
+        of conversation: Identifier, _ fold: inout Fold, limit: Int, into rows: inout [IndexRow]
     ) {
-        var log = FoldedLog(conversation: conversation)
-        for unit in tail.units(of: conversation) {
-            if fold.entries >= budget.entries || fold.bytes >= budget.bytes { break }
-            for entry in unit.entries {
-                rows.append(TableEntry(conversation: conversation, entry: entry))
-                if let key = entry.idempotency { fold.keys.append(key) }
-            }
-            let bytes = TailCoding.byteCount(of: unit)
-            log.units += 1
-            log.entries += unit.entries.count
-            log.bytes += bytes
-            fold.entries += unit.entries.count
-            fold.bytes += bytes
-            fold.rows[unit.row, default: 0] += unit.entries.count
+        let entries = tail.entries(of: conversation).prefix(limit - fold.entries)
+        for entry in entries {
+            rows.append(IndexRow(conversation: conversation, entry: entry))
+            fold.count(entry.place.row)
         }
-        fold.logs.append(log)
+        fold.logs.append(FoldedLog(conversation: conversation, entries: entries.count))
+        fold.entries += entries.count
     }
 
     /// After the COMMIT of the transaction that folded.
     func didFold(_ fold: Fold) {
+        if let through = fold.progress { progress = through }
         guard !fold.isEmpty else { return }
         tail.remove(fold.logs)
         ledger.didFold(fold)
@@ -84,12 +88,12 @@ extension MessageWriter {
 
     /// True when something was folded.
     @discardableResult
-    func foldInOwnTransaction(_ budget: FoldBudget, all: Bool = false) -> Bool {
+    func foldInOwnTransaction(limit: Int, all: Bool = false) -> Bool {
         guard !isDamaged else { return false }
         var fold = Fold()
         do {
             try statements.begin.run()
-            try foldIntoTable(&fold, budget, all: all)
+            try foldIntoTable(&fold, limit: limit, all: all)
             try statements.commit.run()
         } catch {
             rollBack()
@@ -102,7 +106,11 @@ extension MessageWriter {
 
     /// True when nobody has written for a while and something can be folded.
     var isIdle: Bool {
-        !ledger.isEmpty && !isDamaged && cl_monotonic_nanoseconds() >= idleFromNanoseconds
+        hasIdleWork && !isDamaged && cl_monotonic_nanoseconds() >= idleFromNanoseconds
+    }
+
+    private var hasIdleWork: Bool {
+        !ledger.isEmpty || progress < ledger.foldedThrough
     }
 
     private var idleFromNanoseconds: UInt64 {
@@ -111,12 +119,31 @@ extension MessageWriter {
     }
 
     /// One small transaction, so that a unit that comes meanwhile does not wait long.
-    func foldWhileIdle() { foldInOwnTransaction(ledger.budget(), all: true) }
+    func foldWhileIdle() {
+        if ledger.isEmpty {
+            saveProgressInOwnTransaction()
+        } else {
+            foldInOwnTransaction(limit: ledger.foldLimit(), all: true)
+        }
+    }
+
+    private func saveProgressInOwnTransaction() {
+        var fold = Fold()
+        do {
+            try statements.begin.run()
+            try saveProgress(&fold, step: 1)
+            try statements.commit.run()
+        } catch {
+            rollBack()
+            return foldingFailed(error)
+        }
+        didFold(fold)
+    }
 
     /// How long to wait for the bell; -1 when there is nothing to fold or to probe.
     func millisecondsToSleep() -> Int32 {
         if isDamaged { return -1 }
-        var due = ledger.isEmpty ? UInt64.max : idleFromNanoseconds
+        var due = hasIdleWork ? idleFromNanoseconds : UInt64.max
         if metrics.isWritable.current == 0 { due = min(due, probeNanoseconds) }
         if due == .max { return -1 }
         let now = cl_monotonic_nanoseconds()
@@ -126,6 +153,7 @@ extension MessageWriter {
     /// A clean stop leaves nothing in the tail when that can be done; what is left is folded at the
     /// next start.
     func finish() {
-        while !ledger.isEmpty, foldInOwnTransaction(ledger.budget(), all: true) {}
+        while !ledger.isEmpty, foldInOwnTransaction(limit: ledger.foldLimit(), all: true) {}
+        if ledger.isEmpty, !isDamaged { saveProgressInOwnTransaction() }
     }
 }

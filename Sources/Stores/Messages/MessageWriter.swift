@@ -3,12 +3,12 @@
 // is on disk. While the disk works the next units gather, so that the batch grows with the load by
 // itself.
 //
-// A unit's entries go into one row of `tail` together with those of its whole batch: a few pages in
-// a row instead of one page for each conversation. From there they are folded into `entries`, many
-// of one conversation at a time, inside later transactions (MessageWriter+Folding) or when nobody
-// writes.
+// A unit's entries go into one row of `log` together with those of its whole batch: a few pages in
+// a row instead of one page for each conversation. Where they stand is entered into `entries`
+// later, for many of one conversation at a time, inside later transactions (MessageWriter+Folding)
+// or when nobody writes.
 //
-// Budget: 15 µs of this thread for a message and its reply, folding and checkpoints included
+// Budget: 10 µs of this thread for a message and its reply, folding and checkpoints included
 // (1,000 conversations, 64 connections); Benchmarks/README.md has what was measured.
 
 import Bytes
@@ -63,8 +63,11 @@ final class MessageWriter {
     var batch: [(core: Int, unit: CommitUnit)] = []
     var outcomes: [CommitOutcome] = []
     /// The batch's units that are kept when its transaction is.
-    var staged: [TailUnit] = []
+    var staged: [LoggedUnit] = []
     let rowWriter = ByteWriter(capacity: 65_536)
+    let scratch = ByteWriter(capacity: 4096)
+    /// What progress.folded_through says.
+    var progress: Int64 = 0
     /// `entries` refused what the tail holds: the file is damaged, and nothing is written any more.
     var isDamaged = false
     /// Set by a fold that failed, until one succeeds.
@@ -145,8 +148,8 @@ final class MessageWriter {
     }
 }
 
-/// Where an entry with an idempotency key stands.
-struct KeyPlace {
+/// The message that an idempotency key names.
+struct KeyPlace: BitwiseCopyable {
     let conversation: Identifier
     let seq: UInt64
 }

@@ -4,9 +4,15 @@ import Bytes
 import ChatModel
 
 /// A row of `entries`.
-struct TableEntry {
+struct IndexRow: BitwiseCopyable {
     let conversation: Identifier
-    let entry: StoredEntry
+    let entry: IndexedEntry
+}
+
+/// A row of `keys`.
+struct KeyRow: BitwiseCopyable {
+    let key: Digest
+    let place: KeyPlace
 }
 
 final class WriterStatements {
@@ -15,22 +21,25 @@ final class WriterStatements {
     let rollback: SQLiteStatement
     let findKey: SQLiteStatement
     let findReply: SQLiteStatement
+    let findLogged: SQLiteStatement
     private let insertEntry: SQLiteStatement
     private let insertEntries: SQLiteStatement
+    private let insertKey: SQLiteStatement
     private let insertConversation: SQLiteStatement
     private let updateConversation: SQLiteStatement
     private let insertRow: SQLiteStatement
     private let removeRow: SQLiteStatement
     private let findHead: SQLiteStatement
-    private let findID: SQLiteStatement
+    private let findPlace: SQLiteStatement
+    private let setProgress: SQLiteStatement
 
     static let entriesPerStatement = 16
-    private static let columns: Int32 = 11
+    private static let columns: Int32 = 9
 
     /// OR ROLLBACK: whatever is refused, the writer takes the whole transaction back. Without that
     /// SQLite copies each page that a statement of many rows changes, to undo that statement alone.
     private static func insertion(of rows: Int) -> String {
-        let row = "(?,?,?,?,?,?,?,?,?,?,?)"
+        let row = "(?,?,?,?,?,?,?,?,?)"
         return "INSERT OR ROLLBACK INTO entries VALUES"
             + repeatElement(row, count: rows).joined(separator: ",")
     }
@@ -41,17 +50,19 @@ final class WriterStatements {
         rollback = try connection.prepare("ROLLBACK")
         findKey = try connection.prepare(
             """
-            SELECT conversation, seq, id, fingerprint, session, body, flags FROM entries
-            WHERE idempotency=?
+            SELECT \(LoggedEntry.column) FROM keys CROSS JOIN entries AS place
+            ON place.conversation = keys.conversation AND place.seq = keys.seq WHERE keys.key=?
             """)
         findReply = try connection.prepare(
             """
-            SELECT body FROM (SELECT answers, body, kind FROM entries
-            WHERE conversation=? AND seq>?2 ORDER BY seq LIMIT 256)
+            SELECT \(LoggedEntry.column) FROM (SELECT * FROM entries
+            WHERE conversation=? AND seq>?2 ORDER BY seq LIMIT 256) AS place
             WHERE answers=?2 AND kind=0 LIMIT 1
             """)
+        findLogged = try connection.prepare(LoggedEntry.query)
         insertEntry = try connection.prepare(Self.insertion(of: 1))
         insertEntries = try connection.prepare(Self.insertion(of: Self.entriesPerStatement))
+        insertKey = try connection.prepare("INSERT OR ROLLBACK INTO keys VALUES(?,?,?)")
         insertConversation = try connection.prepare(
             "INSERT INTO conversations VALUES(?,?,?,?,?,?,?,?,?,?)")
         updateConversation = try connection.prepare(
@@ -59,58 +70,56 @@ final class WriterStatements {
             UPDATE conversations SET status=?2, handler_type=?3, handler_token=?4, updated_at=?5,
             version=?6 WHERE id=?1
             """)
-        insertRow = try connection.prepare("INSERT INTO tail VALUES(?,?)")
-        removeRow = try connection.prepare("DELETE FROM tail WHERE batch=?")
+        insertRow = try connection.prepare("INSERT INTO log VALUES(?,?)")
+        removeRow = try connection.prepare("DELETE FROM log WHERE number=?")
         findHead = try connection.prepare("SELECT max(seq) FROM entries WHERE conversation=?")
-        findID = try connection.prepare("SELECT id FROM entries WHERE conversation=? AND seq=?")
+        findPlace = try connection.prepare(
+            "SELECT row, offset, bytes FROM entries WHERE conversation=? AND seq=?")
+        setProgress = try connection.prepare("UPDATE progress SET folded_through=?")
     }
 
-    /// Into `entries`, in this order. A statement opens the table and its indexes whenever it runs:
-    /// many rows share that.
-    func insert(_ entries: [TableEntry]) throws(SQLiteError) {
+    /// Into `entries`, in this order. A statement opens the table whenever it runs: many rows share
+    /// that.
+    func insert(_ rows: [IndexRow]) throws(SQLiteError) {
         var next = 0
-        while entries.count - next >= Self.entriesPerStatement {
-            try insert(entries[next..<next + Self.entriesPerStatement], insertEntries)
+        while rows.count - next >= Self.entriesPerStatement {
+            try insert(rows[next..<next + Self.entriesPerStatement], insertEntries)
             next += Self.entriesPerStatement
         }
-        while next < entries.count {
-            try insert(entries[next...next], insertEntry)
+        while next < rows.count {
+            try insert(rows[next...next], insertEntry)
             next += 1
         }
     }
 
     private func insert(
-        _ entries: ArraySlice<TableEntry>, _ statement: SQLiteStatement
+        _ rows: ArraySlice<IndexRow>, _ statement: SQLiteStatement
     ) throws(SQLiteError) {
         defer { statement.reset() }
         var parameter: Int32 = 0
-        for row in entries {
-            bind(row.entry, row.conversation, to: statement, behind: parameter)
+        for row in rows {
+            let entry = row.entry
+            statement.bind(parameter + 1, row.conversation)
+            statement.bind(parameter + 2, entry.seq)
+            statement.bind(parameter + 3, UInt64(entry.kind))
+            statement.bind(parameter + 4, UInt64(entry.flags))
+            statement.bind(parameter + 5, entry.createdAtMilliseconds)
+            statement.bind(parameter + 6, entry.answersSeq)
+            statement.bind(parameter + 7, entry.place.row)
+            statement.bind(parameter + 8, UInt64(entry.place.offset))
+            statement.bind(parameter + 9, UInt64(entry.place.bytes))
             parameter += Self.columns
         }
         _ = try statement.step()
     }
 
-    private func bind(
-        _ entry: StoredEntry, _ conversation: Identifier, to statement: SQLiteStatement,
-        behind start: Int32
-    ) {
-        statement.bind(start + 1, conversation)
-        statement.bind(start + 2, entry.seq)
-        statement.bind(start + 3, entry.id)
-        statement.bind(start + 4, UInt64(entry.kind.rawValue))
-        statement.bind(start + 5, UInt64(entry.storedFlags))
-        statement.bind(start + 6, entry.createdAtMilliseconds)
-        statement.bind(start + 7, entry.answersSeq)
-        statement.bind(start + 8, entry.session)
-        if let key = entry.idempotency {
-            statement.bind(start + 9, high: key.high, low: key.low)
-            statement.bind(start + 10, entry.fingerprint)
-        } else {
-            statement.bindNull(start + 9)
-            statement.bindNull(start + 10)
-        }
-        statement.bind(start + 11, blob: entry.body)
+    func insert(_ row: KeyRow) throws(SQLiteError) {
+        let statement = insertKey
+        defer { statement.reset() }
+        statement.bind(1, high: row.key.high, low: row.key.low)
+        statement.bind(2, row.place.conversation)
+        statement.bind(3, row.place.seq)
+        _ = try statement.step()
     }
 
     func insert(_ row: Conversation, tenant: ByteBlock) throws(SQLiteError) {
@@ -141,17 +150,25 @@ final class WriterStatements {
         _ = try statement.step()
     }
 
-    /// Appends a row to the tail.
-    func insertRow(_ number: Int64, _ units: ByteWriter) throws(SQLiteError) {
+    /// Appends a row to `log`.
+    func insertRow(_ number: Int64, _ entries: ByteWriter) throws(SQLiteError) {
         let statement = insertRow
         defer { statement.reset() }
         statement.bind(1, number)
-        statement.bind(2, blob: units)
+        statement.bind(2, blob: entries)
         _ = try statement.step()
     }
 
     func removeRow(_ number: Int64) throws(SQLiteError) {
         let statement = removeRow
+        defer { statement.reset() }
+        statement.bind(1, number)
+        _ = try statement.step()
+    }
+
+    /// All rows of `log` up to this one are in `entries`.
+    func setProgress(_ number: Int64) throws(SQLiteError) {
+        let statement = setProgress
         defer { statement.reset() }
         statement.bind(1, number)
         _ = try statement.step()
@@ -165,13 +182,16 @@ final class WriterStatements {
         return try statement.step() ? statement.unsigned(0) : 0
     }
 
-    /// The id of an entry in `entries`.
-    func id(of seq: UInt64, in conversation: Identifier) throws(SQLiteError) -> Identifier? {
-        let statement = findID
+    /// Where `entries` says that an entry stands.
+    func place(of seq: UInt64, in conversation: Identifier) throws(SQLiteError) -> LogPlace? {
+        let statement = findPlace
         defer { statement.reset() }
         statement.bind(1, conversation)
         statement.bind(2, seq)
-        return try statement.step() ? statement.identifier(0) : nil
+        guard try statement.step() else { return nil }
+        return LogPlace(
+            row: statement.integer(0), offset: UInt32(truncatingIfNeeded: statement.integer(1)),
+            bytes: UInt32(truncatingIfNeeded: statement.integer(2)))
     }
 }
 

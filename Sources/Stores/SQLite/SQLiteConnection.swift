@@ -76,8 +76,7 @@ public struct SQLiteError: Error, Sendable, CustomStringConvertible {
     // SQLite is lent the pairs, which saves it an allocation for each id that is bound.
     private let pairs: UnsafeMutablePointer<(UInt64, UInt64)>
     private let parameters: Int32
-    // Unchecked exclusivity: no access is held over a call.
-    @exclusivity(unchecked) private var held: [ByteBlock] = []
+    private var held: [ByteBlock] = []
 
     fileprivate init(_ handle: OpaquePointer, _ connection: SQLiteConnection) {
         unsafe self.handle = unsafe handle
@@ -99,7 +98,7 @@ public struct SQLiteError: Error, Sendable, CustomStringConvertible {
 
     public func reset() {
         unsafe sqlite3_reset(handle)
-        if unsafe !held.isEmpty { unsafe held.removeAll(keepingCapacity: true) }
+        if !held.isEmpty { held.removeAll(keepingCapacity: true) }
     }
 
     public func bind(_ index: Int32, _ value: Int64) {
@@ -113,14 +112,14 @@ public struct SQLiteError: Error, Sendable, CustomStringConvertible {
     }
 
     public func bind(_ index: Int32, text block: ByteBlock) {
-        unsafe held.append(block)
+        held.append(block)
         // Safety: the block is held until the reset.
         let address = unsafe block.address.assumingMemoryBound(to: CChar.self)
         unsafe sqlite3_bind_text(handle, index, address, Int32(block.count), nil)
     }
 
     public func bind(_ index: Int32, blob block: ByteBlock) {
-        unsafe held.append(block)
+        held.append(block)
         // Safety: the block is held until the reset.
         unsafe sqlite3_bind_blob(handle, index, block.address, Int32(block.count), nil)
     }

@@ -32,8 +32,7 @@ public struct JSONNode: Equatable, BitwiseCopyable {
     // Safety: tape and strings point into the parser's own memory and are valid until the next
     // parse; every access is checked against their counts.
     private let parser: OpaquePointer
-    // Unchecked exclusivity: written by `parse` alone, and read a word at a time.
-    @exclusivity(unchecked) @usableFromInline var document = unsafe csj_document()
+    @usableFromInline var document = unsafe csj_document()
     private let seed = UInt64.random(in: .min ... .max)
 
     /// `documentBytesMax` bounds one document, `depthMax` the depth of its values: the root's is 1.
