@@ -191,7 +191,8 @@ public final class MessageRequestReader {
         return writer.count == 2 ? nil : writer.block()
     }
 
-    /// Keys are a user's own: the same key of two users names two messages.
+    /// Keys are a user's own: the same key of two users names two messages. The high half is the
+    /// same for all keys of a user, so that they stand together in the store's index.
     private func digest(_ tenant: ByteBlock, _ user: ByteBlock, _ key: ByteBlock) -> Digest {
         let writer = writer
         writer.removeAll()
@@ -200,7 +201,9 @@ public final class MessageRequestReader {
         writer.append(user)
         writer.append(0)
         writer.append(key)
-        return Digests.digest(writer.bytes)
+        return Digest(
+            high: user.bytes.hash(seed: tenant.bytes.hash(seed: 0)),
+            low: Digests.digest(writer.bytes).low)
     }
 
     /// Of everything that makes a request the same request, its conversation apart

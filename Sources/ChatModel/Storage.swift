@@ -2,7 +2,8 @@
 
 import Bytes
 
-/// 128 bits of a SHA-256 digest: the scope and key of an idempotent request.
+/// Names the scope and key of an idempotent request: a hash of the user, then 64 bits of the
+/// SHA-256 of tenant, user and key.
 public struct Digest: Hashable, Sendable, BitwiseCopyable {
     public var high: UInt64
     public var low: UInt64

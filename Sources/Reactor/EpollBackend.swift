@@ -1,8 +1,11 @@
-// Owner: one loop thread. Level-triggered epoll made to look like completions.
+// Owner: one loop thread. Epoll made to look like completions.
 //
-// - receive: one read per readiness, into a buffer of the pool. Level-triggered, so what does not
-//   fit is
-//   reported again, and no read has to run into EAGAIN.
+// - receive: edge-triggered, so that the kernel does not look at a connection again that was just
+//   read. One read per edge and turn, into a buffer of the pool. A read that does not fill its
+//   buffer has emptied the socket, and what comes later is another edge. Where that cannot be known
+//   (a full buffer, no buffer, the peer's end behind its last bytes) the descriptor is unfinished
+//   and read again in the next turn. No read has to run into EAGAIN.
+// - accept, poll: level-triggered; what is left is reported again.
 // - send: tried at once when submitted. Only a full socket arms EPOLLOUT; the vectors are kept
 //   until then.
 // - The event's 64 bits are descriptor and generation, so that an event for a reused descriptor is
@@ -27,6 +30,13 @@ import Glibc
         var wanted: UInt32 = 0
     }
 
+    private struct Unfinished {
+        let descriptor: Int32
+        let generation: UInt32
+        /// The end of the stream, or an error, waits behind the bytes.
+        let hasEnd: Bool
+    }
+
     // Safety: events holds capacity rows, written by epoll_wait only; freed in deinit.
     private static var eventsMax: Int { 256 }
     private let epoll: Int32
@@ -35,12 +45,17 @@ import Glibc
     private var interests: [Interest] = []
     /// Sends that a full socket refused, by descriptor.
     private var blocked: [Int32: [iovec]] = unsafe [:]
+    /// Descriptors to read from again without an edge.
+    private var unfinished: [Unfinished] = []
     /// Events for a descriptor's earlier life.
     public private(set) var staleEventCount = 0
 
     private static var readable: UInt32 { 1 }
     private static var writable: UInt32 { 4 }
     private static var failed: UInt32 { 8 | 16 }
+    /// The peer sends nothing more.
+    private static var ended: UInt32 { 0x2000 }
+    private static var edgeTriggered: UInt32 { 1 << 31 }
 
     /// Throws errno as a value when the kernel refuses an epoll instance.
     public init?(pool: ReceivePool) {
@@ -110,16 +125,18 @@ import Glibc
     private mutating func apply(_ descriptor: Int32) {
         let index = Int(descriptor)
         let interest = interests[index]
-        if interest.isRegistered && interest.registered == interest.wanted { return }
+        let isReceiving = interest.kind == .receive && interest.wanted & Self.readable != 0
+        let events = interest.wanted | (isReceiving ? Self.ended | Self.edgeTriggered : 0)
+        if interest.isRegistered && interest.registered == events { return }
         // Taken out after a hangup, and still paused: it would only say so again.
         if !interest.isRegistered && interest.wanted == 0 { return }
         let data = UInt64(UInt32(bitPattern: descriptor)) | UInt64(interest.token.generation) << 32
         let operation: Int32 = interest.isRegistered ? 3 : 1
-        let result = cl_epoll_control(epoll, operation, descriptor, interest.wanted, data)
+        let result = cl_epoll_control(epoll, operation, descriptor, events, data)
         precondition(
             result == 0, "epoll_ctl refused a descriptor that the loop owns: errno \(-result)")
         interests[index].isRegistered = true
-        interests[index].registered = interest.wanted
+        interests[index].registered = events
     }
 
     private mutating func send(
@@ -153,11 +170,13 @@ import Glibc
     // MARK: Reaping
 
     public mutating func wait(timeoutNanoseconds: UInt64, into batch: CompletionBatch) {
-        let count = unsafe cl_epoll_wait(epoll, events, Int32(Self.eventsMax), timeoutNanoseconds)
+        let again = unfinished
+        unfinished.removeAll(keepingCapacity: true)
+        let timeout = again.isEmpty ? timeoutNanoseconds : 0
+        let count = unsafe cl_epoll_wait(epoll, events, Int32(Self.eventsMax), timeout)
         if count < 0 {
             precondition(
                 count == -EINTR, "epoll_wait failed on the loop's own descriptor: errno \(-count)")
-            return
         }
         var i = 0
         while i < Int(count) {
@@ -175,10 +194,11 @@ import Glibc
             if event.events & Self.writable != 0, !didBecomeWritable(descriptor, into: batch) {
                 continue
             }
-            if event.events & (Self.readable | Self.failed) != 0 {
+            if event.events & (Self.readable | Self.failed | Self.ended) != 0 {
                 didBecomeReadable(descriptor, event.events, into: batch)
             }
         }
+        for item in again { readOn(item, into: batch) }
     }
 
     /// Goes on with the send that a full socket refused. False when the descriptor has nothing more
@@ -224,22 +244,36 @@ import Glibc
                         token: interest.token, kind: .receive, buffer: .max, result: -ECONNRESET))
                 return
             }
-            receive(descriptor, interest.token, into: batch)
+            let hasEnd = events & (Self.failed | Self.ended) != 0
+            receive(descriptor, interest.token, hasEnd: hasEnd, into: batch)
         }
     }
 
-    private mutating func receive(_ descriptor: Int32, _ token: Token, into batch: CompletionBatch)
-    {
-        // Without a buffer nothing is read: level-triggered readiness is reported again next turn.
-        guard let buffer = pool.take() else { return }
+    private mutating func readOn(_ item: Unfinished, into batch: CompletionBatch) {
+        let interest = interests[Int(item.descriptor)]
+        // Paused meanwhile: when it is armed again, epoll looks at it anew.
+        guard interest.isRegistered, interest.token.generation == item.generation,
+            interest.kind == .receive, interest.wanted & Self.readable != 0
+        else { return }
+        receive(item.descriptor, interest.token, hasEnd: item.hasEnd, into: batch)
+    }
+
+    private mutating func receive(
+        _ descriptor: Int32, _ token: Token, hasEnd: Bool, into batch: CompletionBatch
+    ) {
+        let again = Unfinished(
+            descriptor: descriptor, generation: token.generation, hasEnd: hasEnd)
+        guard let buffer = pool.take() else { return unfinished.append(again) }
         let count = unsafe cl_receive(descriptor, pool.address(buffer), ReceivePool.bufferBytes)
         if count > 0 {
+            if hasEnd || count == ReceivePool.bufferBytes { unfinished.append(again) }
             batch.append(
                 Completion(token: token, kind: .receive, buffer: buffer, result: Int32(count)))
             return
         }
         pool.release(buffer)
-        if count == -Int(EAGAIN) || count == -Int(EINTR) { return }
+        if count == -Int(EINTR) { return unfinished.append(again) }
+        if count == -Int(EAGAIN) { return }
         batch.append(Completion(token: token, kind: .receive, buffer: .max, result: Int32(count)))
     }
 

@@ -179,6 +179,7 @@ private let answered = "msg_0192a3b4-c5d6-7e8f-9a0b-1c2d3e4f0001"
             digest("annk", key: "x"), digest("an", key: "nk"), digest("n", tenant: "acmea"),
         ]
         for other in others { #expect(other != nil && other != digest()) }
+        #expect(digest(key: "K")?.high == digest()?.high, "a user's keys stand together")
         #expect(Set(others).count == others.count)
     }
 

@@ -136,6 +136,75 @@ private let other = Token(slot: 9, generation: 3)
         #expect(rig.wait().map(rig.take) == [[1, 2]])
     }
 
+    @Test("Bytes and the end of the stream that come together are told one after the other")
+    func bytesAndEnd() throws {
+        for count in [1, ReceivePool.bufferBytes, ReceivePool.bufferBytes + 1] {
+            let rig = try Rig()
+            let (near, far) = try connection()
+            try far.write([UInt8](repeating: 5, count: count))
+            far.close()
+            _ = rig.submit(.receive, near.descriptor, token)
+            var received = 0
+            while true {
+                let completions = rig.wait()
+                #expect(completions.count == 1)
+                guard let completion = completions.first, completion.result > 0 else {
+                    #expect(completions.map(\.result) == [0])
+                    break
+                }
+                received += rig.take(completion).count
+            }
+            #expect(received == count)
+            _ = rig.submit(.pauseReceive, near.descriptor, token)
+            #expect(rig.poll().count == 0)
+        }
+    }
+
+    @Test("A connection that is paused with bytes left brings them when it is resumed")
+    func pausesWithBytesLeft() throws {
+        let rig = try Rig()
+        let (near, far) = try connection()
+        var chance = Seeded.fromEnvironment(or: 4)
+        let bytes = chance.bytes(ReceivePool.bufferBytes + 100)
+        try far.write(bytes)
+        _ = rig.submit(.receive, near.descriptor, token)
+        var received = rig.wait().flatMap(rig.take)
+        _ = rig.submit(.pauseReceive, near.descriptor, token)
+        #expect(rig.poll().count == 0)
+        // What comes while it is paused, and while nothing has been taken, is no new edge either.
+        try far.write([1, 2, 3])
+        #expect(rig.poll().count == 0)
+        _ = rig.submit(.receive, near.descriptor, token)
+        while received.count < bytes.count + 3 {
+            let completions = rig.wait()
+            guard let completion = completions.first, completion.result > 0 else { break }
+            received += rig.take(completion)
+        }
+        #expect(received == bytes + [1, 2, 3], "seed \(chance.seed)")
+        #expect(rig.poll().count == 0)
+    }
+
+    @Test("A descriptor that is closed with bytes left says nothing of them to its next owner")
+    func closesWithBytesLeft() throws {
+        let rig = try Rig()
+        let (near, far) = try connection()
+        try far.write([UInt8](repeating: 5, count: ReceivePool.bufferBytes + 100))
+        _ = rig.submit(.receive, near.descriptor, token)
+        _ = rig.wait().flatMap(rig.take)
+        let (near2, far2) = try connection()
+        let descriptor = near.giveAway()
+        _ = rig.submit(.close, descriptor, token)
+        try #require(dup2(near2.descriptor, descriptor) == descriptor)
+        let reused = Socket(descriptor)
+        _ = rig.submit(.receive, reused.descriptor, other)
+        #expect(rig.poll().count == 0)
+        try far2.write([7])
+        let completions = rig.wait()
+        #expect(completions.map(\.token) == [other])
+        #expect(completions.map(rig.take) == [[7]])
+        _ = reused
+    }
+
     @Test("The end of the stream is a result of zero that holds no buffer") func endOfStream()
         throws
     {
@@ -356,6 +425,7 @@ private let other = Token(slot: 9, generation: 3)
         try #require(dup2(near2.descriptor, number) == number)
         let reused = Socket(number)
         _ = rig.submit(.receive, number, Token(slot: token.slot, generation: token.generation + 2))
+        try far.write([1])
         #expect(rig.poll().count == 0)
         #expect(rig.staleEventCount == 2)
         try far2.write([2])
