@@ -92,6 +92,9 @@ public struct EventLoop<B: Backend & ~Copyable>: ~Copyable {
 
     /// Blocks at most so long, and runs the turn.
     public mutating func wakeUp<D: LoopDelegate>(_ delegate: D, timeoutNanoseconds: UInt64) {
+        // What the last turn could not hand over goes first. Were a completion to close a
+        // connection whose send is still queued here, the send would name somebody else's bytes.
+        if !operations.isEmpty { backend.submit(operations, into: batch) }
         backend.wait(timeoutNanoseconds: timeoutNanoseconds, into: batch)
         if isAsleep { doorbell.announceAwake() }
         isAsleep = false

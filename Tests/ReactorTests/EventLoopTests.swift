@@ -163,6 +163,17 @@ private final class ScriptedDelegate: LoopDelegate {
         #expect(log.timeouts.count == 2)
     }
 
+    @Test("What a long chain leaves is handed over before other completions are reaped")
+    func leftOperationsFirst() {
+        let (log, _) = run(
+            {
+                $0.operations.add(.send, descriptor: 0, token: token)
+                $0.sendsLeft = 4
+            }, turns: 1)
+        let wait = log.entries.firstIndex(of: .wait(0)) ?? 0
+        #expect(wait > 0 && log.entries[wait - 1] == .submit(1))
+    }
+
     @Test("A turn's halves are the turn: asleep, rung, awake") func halves() {
         let log = Log()
         let delegate = ScriptedDelegate(log, OperationQueue(), turns: 1)
