@@ -35,6 +35,8 @@ package final class Shard: LoopDelegate {
     static let listenerToken = Token(slot: .max, generation: 1)
     static let bellToken = Token(slot: .max, generation: 3)
     static let ringMessagesPerTurnMax = 1024
+    /// How long a core sleeps at most while a ring that it feeds is full.
+    static let fullRingPauseNanoseconds: UInt64 = 500_000
 
     let index: Int
     let service: ServiceState
@@ -170,7 +172,10 @@ package final class Shard: LoopDelegate {
     }
 
     package func nanosecondsUntilNextTimer() -> UInt64? {
-        timers.nanosecondsUntilNext(now: clock.nanoseconds)
+        let timer = timers.nanosecondsUntilNext(now: clock.nanoseconds)
+        // Nobody says when a full ring has room again, and a core that holds its sockets back has
+        // nothing else to wake it.
+        return hasFullRing ? min(timer ?? .max, Self.fullRingPauseNanoseconds) : timer
     }
 
     private func drainRings() {
@@ -267,9 +272,12 @@ package final class Shard: LoopDelegate {
     var isCongested: Bool { areRingsFull || inFlight >= Limits.requestsInFlightPerShardMax }
 
     /// Once a turn: what a turn can add is bounded by its completions.
-    private func lookAtRings() {
-        areRingsFull = store.isCongested
-        for port in ports { if let port, port.isCongested { areRingsFull = true } }
+    private func lookAtRings() { areRingsFull = hasFullRing }
+
+    private var hasFullRing: Bool {
+        if store.isCongested { return true }
+        for port in ports { if let port, port.isCongested { return true } }
+        return false
     }
 
     // MARK: Timers
