@@ -54,7 +54,10 @@ extension Shard {
         }
         // Behind a request that ends the connection nothing is read.
         if connections[slot].closesAfterSend { return bytes.byteCount }
-        if offset == bytes.byteCount, connections[slot].phase == .http {
+        // A request that waits for its answer has a deadline of its own, which is sooner.
+        if offset == bytes.byteCount, connections[slot].phase == .http,
+            connections[slot].requestsInFlight == 0
+        {
             setDeadline(token, Limits.keepAliveTimeoutMilliseconds)
         }
         return offset
