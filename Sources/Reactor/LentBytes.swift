@@ -15,7 +15,7 @@ import Glibc
         count = unsafe vectors.reduce(0) { unsafe $0 + $1.iov_len }
     }
 
-    /// A copy of the first bytes, at most `count` of them.
+    /// A copy of the first `wanted` bytes, of `count` there are.
     package func prefix(_ wanted: Int) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(wanted)

@@ -8,7 +8,6 @@ final class Trace {
     private(set) var hash: UInt64 = 0xCBF2_9CE4_8422_2325
     private let agenda: Agenda
     private let write: ((String) -> Void)?
-    /// The last lines, told when a rule is broken.
 
     init(agenda: Agenda, write: ((String) -> Void)?) {
         self.agenda = agenda
