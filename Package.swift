@@ -61,6 +61,12 @@ let package = Package(
         room("Identity", ["Bytes", "ChatModel", "Rings", "Wire", "Stores", "CCrypto", "CLinux"]),
         room("Reactor", ["Bytes", "Rings", "CLinux"]),
 
+        // The whole service in one thread, from a seed. Tests and `simulate` use it; the product does not.
+        room("Simulation", [
+            "Bytes", "Rings", "ChatModel", "Wire", "Reactor", "Conversations", "Stores", "Identity", "ShardRuntime",
+            .product(name: "Logging", package: "swift-log"),
+        ]),
+        .executableTarget(name: "simulate", dependencies: ["Simulation"], swiftSettings: settings),
 
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
         .target(name: "CAllocations", path: "Benchmarks/CAllocations"),
@@ -82,6 +88,7 @@ let package = Package(
         tests("API", ["Bytes", "ChatModel", "Wire", "Identity", "Stores"]),
         tests("Ingest", ["Bytes", "Wire"]),
         tests("ShardRuntime", ["Bytes", "ChatModel", "Observability"]),
+        tests("Simulation", ["simulate", "Bytes", "Reactor", "ChatModel", "Stores"]),
         .testTarget(name: "StyleTests", swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6],

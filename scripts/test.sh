@@ -7,8 +7,9 @@ usage() {
     cat <<'TEXT'
 Usage: scripts/test.sh [--unit | --sanitize=thread]
 
-  (none)              unit tests, the rings under the thread sanitizer, black-box
-                      tests against a release build, a browser's among them
+  (none)              unit tests, the rings under the thread sanitizer, a thousand
+                      seeds of the simulation, black-box tests against a release
+                      build, a browser's among them
   --unit              unit tests only; they need no server and no browser
   --sanitize=thread   only the rings under the thread sanitizer
   --help              print this text
@@ -171,6 +172,10 @@ rings_under_thread_sanitizer() {
         swift test --sanitize=thread --scratch-path .build-thread --filter RingsTests || true
 }
 
+simulated_seeds() {
+    stage 'simulation' none 900 ./scripts/simulate.sh --seeds 1..1000 || true
+}
+
 # Counts, not times: they are the same on every machine.
 allocation_counts() {
     stage 'allocation counts' none 600 \
@@ -201,6 +206,7 @@ case $selection in
         stage build none 600 swift build --build-tests || true
         unit_tests
         rings_under_thread_sanitizer
+        simulated_seeds
         black_box_tests
         allocation_counts ;;
 esac

@@ -5,7 +5,8 @@ public struct Origin: Sendable, Equatable {
     public var core: UInt8
     public var isSocket: Bool
     public var token: Token
-    /// Which request of the connection, counted from its start. Unused for sockets.
+    /// Which request of the connection, counted from its start; for a socket, which question
+    /// about a subscription, and 0 otherwise.
     public var ordinal: UInt32
 
     public init(core: UInt8, isSocket: Bool, token: Token, ordinal: UInt32) {
@@ -88,10 +89,14 @@ public struct Answer: Sendable {
     public struct Follow: Sendable {
         public let conversation: Identifier
         public let seq: UInt64
+        /// Entries up to here are on their way to the store: who reads there may know them before
+        /// their owner does.
+        public let newestSeq: UInt64
 
-        public init(conversation: Identifier, seq: UInt64) {
+        public init(conversation: Identifier, seq: UInt64, newestSeq: UInt64 = 0) {
             self.conversation = conversation
             self.seq = seq
+            self.newestSeq = max(seq, newestSeq)
         }
     }
 
@@ -135,8 +140,9 @@ public struct Delivery: Sendable {
 public enum OwnerRequest: Sendable {
     case submit(Submission)
     case subscribe(Origin, frameID: ByteBlock?, Principal, Identifier)
-    /// No socket of this core follows the conversation any more.
-    case forget(core: UInt8, Identifier)
+    /// No socket of this core follows the conversation any more. `answers` is how many answers
+    /// with a `follow` have come since the core last said so: one may still be on its way.
+    case forget(core: UInt8, Identifier, answers: Int)
     /// A socket of this user has come to the core; answered with the text of the user's session id.
     case connect(Origin, UserKey, shardKey: UInt16)
     /// The last socket of this user has gone from this core.

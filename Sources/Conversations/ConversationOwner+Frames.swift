@@ -63,12 +63,8 @@ extension ConversationOwner {
         // The sender follows the conversation from here on; a duplicate finds the log's head
         // instead.
         let head = isDuplicate ? (conversations[id]?.storedSeq ?? waiter.seq) : waiter.seq - 1
-        if isDuplicate, let state = conversations[id] {
-            state.followers |= 1 << UInt64(submission.origin.core)
-        }
-        let follow =
-            isDuplicate && conversations[id] == nil
-            ? nil : Answer.Follow(conversation: id, seq: head)
+        conversations[id]?.follow(submission.origin.core)
+        let follow = conversations[id].map { _ in Answer.Follow(conversation: id, seq: head) }
         succeed(
             submission.origin, submission.frameID, status: 200, ByteSlice(encoder.block()),
             isReplay: isDuplicate, follow: follow)
@@ -151,10 +147,11 @@ extension ConversationOwner {
         guard mayAccess(principal, state) else {
             return refuseSubscription(origin, frameID, state.row.id, Self.unknownConversation)
         }
-        state.followers |= 1 << UInt64(origin.core)
+        state.follow(origin.core)
         succeed(
             origin, frameID, status: 200, Self.nothing,
-            follow: Answer.Follow(conversation: state.row.id, seq: state.storedSeq))
+            follow: Answer.Follow(
+                conversation: state.row.id, seq: state.storedSeq, newestSeq: state.row.lastSeq))
     }
 
     static let nothing = ByteSlice(ByteBlock(""))

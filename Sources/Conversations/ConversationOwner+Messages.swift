@@ -320,7 +320,6 @@ extension ConversationOwner {
         if !(runFollows && submission.waitsForReply) {
             answer(waiter, reply: nil, status: "accepted")
         }
-        if submission.origin.isSocket { state.followers |= 1 << UInt64(submission.origin.core) }
         announce(unit, entries, state, audience(of: state))
         if runFollows { want(RunRequest(waiters: [waiter]), in: state) }
     }

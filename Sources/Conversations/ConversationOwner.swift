@@ -113,7 +113,8 @@ public final class ConversationOwner {
         case .subscribe(let origin, let frameID, let principal, let id):
             guard let state = loaded(id, for: request) else { return }
             subscribe(state, origin, frameID, principal)
-        case .forget(let core, let id): conversations[id]?.followers &= ~(1 << UInt64(core))
+        case .forget(let core, let id, let answers):
+            conversations[id]?.forget(core, answers: answers)
         case .connect(let origin, let key, let shardKey): connect(origin, key, shardKey)
         case .detach(let core, let key): users[key]?.devices &= ~(1 << UInt64(core))
         case .typing(let origin, let frameID, let principal, let id, let isStart):

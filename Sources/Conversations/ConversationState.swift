@@ -77,7 +77,9 @@ final class ConversationState {
     /// A unit is being put together: what is enqueued meanwhile waits for the next.
     var isBuilding = false
     /// A bit for each core that has sockets which follow this conversation.
-    var followers: UInt64 = 0
+    private(set) var followers: UInt64 = 0
+    /// Answers that told a core to follow, less those that it gave back.
+    private var followAnswers: [(core: UInt8, count: Int)] = []
     var run: Run?
     var wantedRuns: [RunRequest] = []
     /// Messages that wait in `wantedRuns`.
@@ -89,6 +91,26 @@ final class ConversationState {
         self.row = row
         user = UserKey(tenant: row.tenant, userID: row.userID)
         self.isStored = isStored
+    }
+
+    /// Called with each answer that tells a core's socket to follow.
+    func follow(_ core: UInt8) {
+        followers |= 1 << UInt64(core)
+        if let place = followAnswers.firstIndex(where: { $0.core == core }) {
+            followAnswers[place].count += 1
+        } else {
+            followAnswers.append((core, 1))
+        }
+    }
+
+    /// A core without a socket that follows gives back the answers that it has received. One more
+    /// that is on its way to it keeps the bit: somebody may follow when it arrives.
+    func forget(_ core: UInt8, answers: Int) {
+        guard let place = followAnswers.firstIndex(where: { $0.core == core }) else { return }
+        followAnswers[place].count -= answers
+        guard followAnswers[place].count <= 0 else { return }
+        followAnswers.remove(at: place)
+        followers &= ~(1 << UInt64(core))
     }
 
     /// The last entry that is known to be stored; `row.lastSeq` is ahead of it while a unit is on

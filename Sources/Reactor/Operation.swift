@@ -51,7 +51,7 @@ public struct Operation: BitwiseCopyable {
                 kind: kind, descriptor: descriptor, token: token, vectorStart: 0, vectorCount: 0))
     }
 
-    func removeAll() {
+    package func removeAll() {
         operations.removeAll()
         unsafe vectors.removeAll()
     }
@@ -115,6 +115,21 @@ public final class CompletionBatch {
     public var isEmpty: Bool { free.isEmpty }
 
     func take() -> UInt16? { free.popLast() }
+
+    /// A buffer with a copy of these bytes, for a backend without a kernel; nil when all are lent.
+    package func lend(_ bytes: RawSpan) -> UInt16? {
+        precondition(bytes.byteCount <= Self.bufferBytes, "more bytes than a buffer holds")
+        guard let buffer = take() else { return nil }
+        unsafe bytes.withUnsafeBytes { source in
+            // Safety: the buffer holds bufferBytes, and nobody else has it.
+            unsafe address(buffer).copyMemory(
+                from: source.baseAddress.unsafelyUnwrapped, byteCount: source.count)
+        }
+        return buffer
+    }
+
+    /// How many buffers are lent.
+    package var lentCount: Int { count - free.count }
 
     public func release(_ buffer: UInt16) {
         assert(!free.contains(buffer), "a buffer is given back once")

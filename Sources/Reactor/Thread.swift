@@ -49,14 +49,13 @@ extension Doorbell {
     public static func make() -> Doorbell {
         let descriptor = cl_eventfd()
         precondition(descriptor >= 0, "the system refused an eventfd: errno \(-descriptor)")
-        return Doorbell(descriptor: descriptor) { _ = cl_ring_bell($0) }
+        return Doorbell(
+            descriptor: descriptor, write: { _ = cl_ring_bell($0) },
+            clear: { _ = cl_read_counter($0) })
     }
 
     /// For a thread without a loop: blocks until the bell rings or the time is up.
     public func block(milliseconds: Int32) {
         if cl_wait_readable(descriptor, milliseconds) != 0 { silence() }
     }
-
-    /// Takes the ring back, so that the descriptor is quiet until the next.
-    public func silence() { _ = cl_read_counter(descriptor) }
 }

@@ -21,12 +21,21 @@ public final class Doorbell: Sendable {
     private let sleeping = Atomic<Bool>(false)
     private let rings = Atomic<Int>(0)
     private let write: @Sendable (Int32) -> Void
+    private let clear: @Sendable (Int32) -> Void
 
-    /// `write` writes to the descriptor; it is the one system call of this protocol.
-    public init(descriptor: Int32, write: @escaping @Sendable (Int32) -> Void) {
+    /// `write` writes to the descriptor, and `clear` takes that back; there are no other system
+    /// calls in this protocol.
+    public init(
+        descriptor: Int32, write: @escaping @Sendable (Int32) -> Void,
+        clear: @escaping @Sendable (Int32) -> Void = { _ in }
+    ) {
         self.descriptor = descriptor
         self.write = write
+        self.clear = clear
     }
+
+    /// Takes the ring back, so that the descriptor is quiet until the next.
+    public func silence() { clear(descriptor) }
 
     /// Sleeper: call, then look at every ring again, and only then block.
     public func announceSleep() {

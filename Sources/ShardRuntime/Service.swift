@@ -86,22 +86,12 @@ public final class Service {
 
     private func startCores(_ listeners: [Int32], _ clients: [StoreClient]) {
         let cores = listeners.count
-        var ports: [[Port<MeshMessage>?]] = (0..<cores).map { _ in
-            Array(repeating: nil, count: cores)
-        }
-        var inlets: [[Inlet<MeshMessage>]] = Array(repeating: [], count: cores)
-        for from in 0..<cores {
-            for to in 0..<cores where to != from {
-                let ring = Ring<MeshMessage>(capacity: Limits.meshRingCapacity)
-                ports[from][to] = Port(ring.producer, doorbell: bells[to])
-                inlets[to].append(Inlet(ring.consumer))
-            }
-        }
+        let mesh = Mesh(bells: bells, capacity: Limits.meshRingCapacity)
         let processors = Int(cl_processor_count())
         for index in 0..<cores {
             let parts = ShardParts(
                 index: index, bell: bells[index], listener: listeners[index], store: clients[index],
-                ports: ports[index], inlets: inlets[index])
+                mesh: mesh)
             let handover = Handover(parts)
             let state = state
             threads.append(

@@ -23,6 +23,7 @@ public final class ServiceState: Sendable {
     let shardMetrics: [ShardMetrics]
     let storeMetrics: StoreMetrics
     let logger: Logger
+    let entropy: Entropy
     let node: String
     private let ready = Atomic<Bool>(false)
     private let draining = Atomic<Bool>(false)
@@ -30,11 +31,13 @@ public final class ServiceState: Sendable {
     private let ending = Atomic<Bool>(false)
     private let drainedCores = Atomic<Int>(0)
 
-    init(
+    package init(
         configuration: Configuration, directory: TenantDirectory, tokenSettings: TokenSettings,
         coreCount: Int,
-        backendName: String, clock: LoopClock, storeMetrics: StoreMetrics, logger: Logger
+        backendName: String, clock: LoopClock, storeMetrics: StoreMetrics, logger: Logger,
+        entropy: Entropy = .kernel
     ) {
+        self.entropy = entropy
         self.configuration = configuration
         self.directory = directory
         self.tokenSettings = tokenSettings
@@ -43,31 +46,31 @@ public final class ServiceState: Sendable {
         self.storeMetrics = storeMetrics
         self.logger = logger
         limiter = RateLimiter(
-            tenantCountMax: max(1, directory.tenants.count), seed: Digests.randomSeed())
+            tenantCountMax: max(1, directory.tenants.count), seed: entropy.seed())
         startedNanoseconds = clock.nanoseconds
         startedMilliseconds = clock.milliseconds
         shardMetrics = (0..<coreCount).map { _ in ShardMetrics() }
         let writer = ByteWriter(capacity: 16)
-        writer.append(hex: Digests.randomSeed(), digits: 8)
+        writer.append(hex: entropy.seed(), digits: 8)
         node = writer.string()
     }
 
     /// The cores accept connections.
     var isReady: Bool { ready.load(ordering: .acquiring) }
-    func setReady() { ready.store(true, ordering: .releasing) }
+    package func setReady() { ready.store(true, ordering: .releasing) }
 
     /// SIGTERM came: `/readyz` says no.
     var isDraining: Bool { draining.load(ordering: .acquiring) }
-    func setDraining() { draining.store(true, ordering: .releasing) }
+    package func setDraining() { draining.store(true, ordering: .releasing) }
 
     /// The delay is over: listeners close, sockets are told to go.
     var isClosing: Bool { listenersClosed.load(ordering: .acquiring) }
-    func setClosing() { listenersClosed.store(true, ordering: .releasing) }
+    package func setClosing() { listenersClosed.store(true, ordering: .releasing) }
 
     /// Every core has finished: the loops may end.
     var isEnding: Bool { ending.load(ordering: .acquiring) }
     func setEnding() { ending.store(true, ordering: .releasing) }
 
     func coreDidDrain() { drainedCores.wrappingAdd(1, ordering: .acquiringAndReleasing) }
-    var areAllDrained: Bool { drainedCores.load(ordering: .acquiring) >= coreCount }
+    package var areAllDrained: Bool { drainedCores.load(ordering: .acquiring) >= coreCount }
 }

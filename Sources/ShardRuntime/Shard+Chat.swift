@@ -165,6 +165,15 @@ extension Shard {
         Origin(core: UInt8(index), isSocket: true, token: token, ordinal: 0)
     }
 
+    /// The origin of a question whose answer must find the subscription that it was asked for, and
+    /// no later one.
+    func nextQuestion(_ token: Token, _ session: SocketSession) -> Origin {
+        session.questionCount &+= 1
+        var origin = origin(token)
+        origin.ordinal = session.questionCount
+        return origin
+    }
+
     private func expectAnswer(_ session: SocketSession) {
         session.inFlight += 1
         inFlight += 1
@@ -242,7 +251,9 @@ extension Shard {
         }
         var wasFollower = false
         if let known = session.subscriptions[conversation] {
-            guard known.state == .live || known.state == .muted else {
+            // What catches up by itself may be asked for: the client does not know of it.
+            let isQuietReplay = known.state == .replaying && known.frameID == nil
+            guard known.state == .live || known.state == .muted || isQuietReplay else {
                 throw Problem(.conflict, "This conversation is being subscribed already.")
             }
             wasFollower = known.isFollower
@@ -251,11 +262,13 @@ extension Shard {
                 .conflict,
                 "A socket may follow at most \(Limits.subscriptionsPerSocketMax) conversations.")
         }
+        let asked = nextQuestion(token, session)
         session.subscriptions[conversation] = Subscription(
-            state: .asked, cursor: after, headSeq: after, frameID: id, isFollower: wasFollower)
+            state: .asked, cursor: after, headSeq: after, frameID: id, isFollower: wasFollower,
+            question: asked.ordinal)
         expectAnswer(session)
         ask(
-            .subscribe(origin(token), frameID: id, principal, conversation),
+            .subscribe(asked, frameID: id, principal, conversation),
             shardKey: conversation.shardKey)
     }
 
@@ -263,6 +276,11 @@ extension Shard {
         _ token: Token, _ session: SocketSession, _ id: ByteBlock?
     ) throws(Problem) {
         let conversation = try conversationID()
+        if let asked = session.subscriptions[conversation]?.frameID {
+            sendProblem(
+                Problem(.conflict, "The conversation was unsubscribed before its replay was over."),
+                asked, token, session)
+        }
         stopFollowing(token, session, conversation)
         // Kept as muted, so that the user's own conversation does not come back by itself.
         session.subscriptions[conversation] = Subscription(
@@ -280,9 +298,15 @@ extension Shard {
     func stopFollowing(_ token: Token, _ session: SocketSession, _ conversation: Identifier) {
         guard let known = session.subscriptions.removeValue(forKey: conversation), known.isFollower
         else { return }
-        if sockets.unfollow(conversation, token) {
-            ask(.forget(core: UInt8(index), conversation), shardKey: conversation.shardKey)
-        }
+        if sockets.unfollow(conversation, token) { forgetIfUnfollowed(conversation) }
+    }
+
+    /// Gives the owner back what told this core to follow, when nobody here does.
+    func forgetIfUnfollowed(_ id: Identifier) {
+        guard sockets.followers(of: id).isEmpty else { return }
+        let answers = sockets.takeAnswers(id)
+        if answers == 0 { return }
+        ask(.forget(core: UInt8(index), id, answers: answers), shardKey: id.shardKey)
     }
 
     func appendID(_ id: ByteBlock?) {
@@ -293,7 +317,23 @@ extension Shard {
 
     // MARK: Answers
 
-    func deliver(_ answer: Answer, _ token: Token, _ session: SocketSession) {
+    func deliverToSocket(_ answer: Answer) {
+        let token = answer.origin.token
+        var followed: Identifier?
+        if case .success(_, _, _, let follow?) = answer.result {
+            followed = follow.conversation
+            sockets.didAnswer(follow.conversation)
+        }
+        if connections.contains(token), let session = connections[token.slot].session {
+            deliver(answer, token, session)
+        } else {
+            metrics.staleCompletions.add()
+        }
+        // The socket may be gone, or not have wanted it any more.
+        if let followed { forgetIfUnfollowed(followed) }
+    }
+
+    private func deliver(_ answer: Answer, _ token: Token, _ session: SocketSession) {
         guard session.state != .closing else { return }
         if session.inFlight > 0, answer.isCounted {
             session.inFlight -= 1
@@ -301,7 +341,9 @@ extension Shard {
         }
         switch answer.result {
         case .failure(let problem):
-            if let id = answer.about, session.subscriptions[id]?.state == .asked {
+            if let id = answer.about {
+                // A subscription that was taken back has had its answer.
+                guard isAwaited(answer.origin, session.subscriptions[id]) else { return }
                 stopFollowing(token, session, id)
             }
             sendProblem(problem, answer.frameID, token, session)
@@ -310,6 +352,9 @@ extension Shard {
             if body.count > 0 { sendText(body.bytes, token, session) }
             guard let follow, session.state == .open else { return }
             if body.count == 0 {
+                guard isAwaited(answer.origin, session.subscriptions[follow.conversation]) else {
+                    return
+                }
                 startReplay(token, session, follow)
             } else {
                 followFromHere(token, session, follow)
@@ -317,11 +362,24 @@ extension Shard {
         }
     }
 
-    func sendProblem(_ problem: Problem, _ id: ByteBlock?, _ token: Token, _ session: SocketSession)
-    {
+    private func isAwaited(_ origin: Origin, _ subscription: Subscription?) -> Bool {
+        guard let subscription else { return false }
+        return subscription.state == .asked && subscription.question == origin.ordinal
+    }
+
+    /// `conversation` is named when it is no longer followed, which nobody may have asked for.
+    func sendProblem(
+        _ problem: Problem, _ id: ByteBlock?, _ token: Token, _ session: SocketSession,
+        about conversation: Identifier? = nil
+    ) {
         scratch.removeAll()
         scratch.append("{\"type\":\"error\"")
         appendID(id)
+        if let conversation {
+            scratch.append(",\"conversation_id\":\"")
+            conversation.write(.conversation, into: scratch)
+            scratch.append(0x22)
+        }
         scratch.append(",\"problem\":")
         problem.write(into: scratch, requestID: session.requestID)
         if let seconds = problem.retryAfterSeconds {

@@ -15,7 +15,7 @@ extension Shard {
         guard var subscription = session.subscriptions[id], subscription.state == .asked else {
             return
         }
-        guard subscription.cursor <= follow.seq else {
+        guard subscription.cursor <= follow.newestSeq else {
             stopFollowing(token, session, id)
             return sendProblem(
                 .invalid(
@@ -26,13 +26,13 @@ extension Shard {
             subscription.isFollower = true
             sockets.follow(id, token)
         }
-        let missing = follow.seq - subscription.cursor
+        let missing = follow.seq > subscription.cursor ? follow.seq - subscription.cursor : 0
         if missing > UInt64(Limits.replayEntriesMax) {
             let to = follow.seq - UInt64(Limits.replayEntriesMax)
             sendGap(token, session, id, from: subscription.cursor + 1, to: to)
             subscription.cursor = to
         }
-        subscription.headSeq = follow.seq
+        subscription.headSeq = max(follow.seq, subscription.cursor)
         subscription.state = .replaying
         session.subscriptions[id] = subscription
         readOn(token, session, id)
@@ -71,11 +71,13 @@ extension Shard {
         // A full outbox is not filled further: `outboxDidDrain` comes back here.
         if connections[token.slot].queue.byteCount > Limits.outboxBytesMax / 4 { return }
         subscription.isReading = true
+        let origin = nextQuestion(token, session)
+        subscription.question = origin.ordinal
         session.subscriptions[id] = subscription
         store.read(
             .replay(
                 ReplayQuery(
-                    origin: origin(token), conversation: id, afterSeq: subscription.cursor,
+                    origin: origin, conversation: id, afterSeq: subscription.cursor,
                     throughSeq: subscription.headSeq)))
     }
 
@@ -100,7 +102,7 @@ extension Shard {
         guard connections.contains(token), let session = connections[token.slot].session,
             var subscription = session.subscriptions[page.conversation],
             subscription.state == .replaying,
-            subscription.isReading
+            subscription.isReading, subscription.question == page.origin.ordinal
         else { return metrics.staleCompletions.add() }
         subscription.isReading = false
         guard let frames = page.frames else {
@@ -111,7 +113,7 @@ extension Shard {
                 Problem(
                     .temporarilyUnavailable, "The history cannot be read now: subscribe again.",
                     retryAfterSeconds: 2),
-                frameID, token, session)
+                frameID, token, session, about: page.conversation)
         }
         // An empty page below the head would be asked for for ever: the log has no more.
         subscription.cursor = frames.isEmpty ? subscription.headSeq : page.lastSeq

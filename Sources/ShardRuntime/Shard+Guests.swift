@@ -43,7 +43,9 @@ extension Shard {
             guard let userID = request.userID else {
                 scratch.removeAll()
                 scratch.append("guest_")
-                for byte in Digests.random(16) { scratch.append(hex: UInt64(byte), digits: 2) }
+                for byte in service.entropy.bytes(16) {
+                    scratch.append(hex: UInt64(byte), digits: 2)
+                }
                 return respondGuest(token, ordinal, context, request.tenant, scratch.block())
             }
             if provesOwnership(assembler, bytes, request.tenant, userID) {

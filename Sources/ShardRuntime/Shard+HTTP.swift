@@ -54,7 +54,10 @@ extension Shard {
         }
         // Behind a request that ends the connection nothing is read.
         if connections[slot].closesAfterSend { return bytes.byteCount }
-        if offset == bytes.byteCount, connections[slot].phase == .http {
+        // A request that waits for its answer has a deadline of its own, which is sooner.
+        if offset == bytes.byteCount, connections[slot].phase == .http,
+            connections[slot].requestsInFlight == 0
+        {
             setDeadline(token, Limits.keepAliveTimeoutMilliseconds)
         }
         return offset
@@ -340,6 +343,8 @@ extension Shard {
 
     private func endAfterSend(_ token: Token) {
         connections[token.slot].closesAfterSend = true
+        // A peer that does not read has this long to take what is queued.
+        setDeadline(token, Limits.bodyTimeoutMilliseconds)
         if let exchange = connections[token.slot].exchange {
             inFlight -= exchange.unansweredCount
             exchange.pending.removeAll()
@@ -358,12 +363,9 @@ extension Shard {
 
     /// An answer from an owner or from the store.
     func deliver(_ answer: Answer) {
+        if answer.origin.isSocket { return deliverToSocket(answer) }
         let token = answer.origin.token
         guard connections.contains(token) else { return metrics.staleCompletions.add() }
-        if answer.origin.isSocket {
-            if let session = connections[token.slot].session { deliver(answer, token, session) }
-            return
-        }
         guard let exchange = connections[token.slot].exchange,
             let place = exchange.pending.firstIndex(where: {
                 $0.ordinal == answer.origin.ordinal && $0.response == nil

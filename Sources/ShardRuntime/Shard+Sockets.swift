@@ -321,9 +321,7 @@ extension Shard {
         }
         if session.kind == .broadcast { sockets.removeBroadcast(token) }
         for (id, subscription) in session.subscriptions where subscription.isFollower {
-            if sockets.unfollow(id, token) {
-                ask(.forget(core: UInt8(index), id), shardKey: id.shardKey)
-            }
+            if sockets.unfollow(id, token) { forgetIfUnfollowed(id) }
         }
         session.subscriptions.removeAll()
         if let user = session.user, sockets.remove(token, of: user) {

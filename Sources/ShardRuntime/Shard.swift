@@ -21,7 +21,7 @@ import Stores
 import Wire
 
 /// What cores say to each other.
-enum MeshMessage: Sendable {
+package enum MeshMessage: Sendable {
     case request(OwnerRequest)
     case answer(Answer)
     case deliver(Delivery)
@@ -29,12 +29,14 @@ enum MeshMessage: Sendable {
     case broadcast(ByteBlock)
 }
 
-final class Shard: LoopDelegate {
+package final class Shard: LoopDelegate {
     enum TimerCode: UInt8 { case connection = 1, acceptRetry, runTick, housekeeping }
 
     static let listenerToken = Token(slot: .max, generation: 1)
     static let bellToken = Token(slot: .max, generation: 3)
     static let ringMessagesPerTurnMax = 1024
+    /// How long a core sleeps at most while a ring that it feeds is full.
+    static let fullRingPauseNanoseconds: UInt64 = 500_000
 
     let index: Int
     let service: ServiceState
@@ -89,9 +91,9 @@ final class Shard: LoopDelegate {
     private var isListening = false
     private var didCloseListener = false
     private var didReportDrained = false
-    private(set) var isRunning = true
+    package private(set) var isRunning = true
 
-    init(
+    package init(
         _ parts: ShardParts, service: ServiceState, clock: LoopClock, operations: OperationQueue,
         buffers: ReceivePool
     ) {
@@ -109,12 +111,14 @@ final class Shard: LoopDelegate {
         store = parts.store
         ports = parts.ports
         inlets = parts.inlets
-        random = Random(seed: Digests.randomSeed())
+        random = Random(seed: service.entropy.seed())
         owner = ConversationOwner(
-            engine: BuiltinEngine(), directory: service.directory, seed: Digests.randomSeed(),
+            engine: BuiltinEngine(), directory: service.directory, seed: service.entropy.seed(),
             sessionTimeToLiveSeconds: configuration.sessionTimeToLiveSeconds)
         isDebugging = service.logger.logLevel <= .debug
-        verifier = TokenVerifier(settings: service.tokenSettings, directory: service.directory)
+        verifier = TokenVerifier(
+            settings: service.tokenSettings, directory: service.directory,
+            seed: service.entropy.seed())
         apiKeys = APIKeyCache(
             directory: service.directory,
             timeToLiveSeconds: configuration.configCacheTimeToLiveSeconds)
@@ -132,7 +136,7 @@ final class Shard: LoopDelegate {
 
     // MARK: LoopDelegate
 
-    func run(_ batch: CompletionBatch) {
+    package func run(_ batch: CompletionBatch) {
         lookAtRings()
         owner.setTime(milliseconds: clock.milliseconds, nanoseconds: clock.nanoseconds)
         let count = batch.completions.count
@@ -150,7 +154,7 @@ final class Shard: LoopDelegate {
         }
     }
 
-    func finishTurn() {
+    package func finishTurn() {
         drainRings()
         timers.advance(toNanoseconds: clock.nanoseconds) { fire($0) }
         lookAtRings()
@@ -162,14 +166,17 @@ final class Shard: LoopDelegate {
         flushDirty()
     }
 
-    func hasRingWork() -> Bool {
+    package func hasRingWork() -> Bool {
         if store.hasEvents() { return true }
         for inlet in inlets where !inlet.isEmpty() { return true }
         return false
     }
 
-    func nanosecondsUntilNextTimer() -> UInt64? {
-        timers.nanosecondsUntilNext(now: clock.nanoseconds)
+    package func nanosecondsUntilNextTimer() -> UInt64? {
+        let timer = timers.nanosecondsUntilNext(now: clock.nanoseconds)
+        // Nobody says when a full ring has room again, and a core that holds its sockets back has
+        // nothing else to wake it.
+        return hasFullRing ? min(timer ?? .max, Self.fullRingPauseNanoseconds) : timer
     }
 
     private func drainRings() {
@@ -265,9 +272,12 @@ final class Shard: LoopDelegate {
     var isCongested: Bool { areRingsFull || inFlight >= Limits.requestsInFlightPerShardMax }
 
     /// Once a turn: what a turn can add is bounded by its completions.
-    private func lookAtRings() {
-        areRingsFull = store.isCongested
-        for port in ports { if let port, port.isCongested { areRingsFull = true } }
+    private func lookAtRings() { areRingsFull = hasFullRing }
+
+    private var hasFullRing: Bool {
+        if store.isCongested { return true }
+        for port in ports { if let port, port.isCongested { return true } }
+        return false
     }
 
     // MARK: Timers
@@ -357,11 +367,45 @@ final class Shard: LoopDelegate {
 }
 
 /// What is made before a core's thread starts.
-struct ShardParts {
+package struct ShardParts {
     let index: Int
     let bell: Doorbell
     let listener: Int32
     let store: StoreClient
     let ports: [Port<MeshMessage>?]
     let inlets: [Inlet<MeshMessage>]
+
+    package init(index: Int, bell: Doorbell, listener: Int32, store: StoreClient, mesh: Mesh) {
+        self.index = index
+        self.bell = bell
+        self.listener = listener
+        self.store = store
+        ports = mesh.ports[index]
+        inlets = mesh.inlets[index]
+    }
+}
+
+/// The rings between all cores, one for each ordered pair.
+package struct Mesh {
+    /// By sender, then by receiver.
+    let ports: [[Port<MeshMessage>?]]
+    /// By receiver.
+    let inlets: [[Inlet<MeshMessage>]]
+
+    package init(bells: [Doorbell], capacity: Int) {
+        let cores = bells.count
+        var ports: [[Port<MeshMessage>?]] = (0..<cores).map { _ in
+            Array(repeating: nil, count: cores)
+        }
+        var inlets: [[Inlet<MeshMessage>]] = Array(repeating: [], count: cores)
+        for from in 0..<cores {
+            for to in 0..<cores where to != from {
+                let ring = Ring<MeshMessage>(capacity: capacity)
+                ports[from][to] = Port(ring.producer, doorbell: bells[to])
+                inlets[to].append(Inlet(ring.consumer))
+            }
+        }
+        self.ports = ports
+        self.inlets = inlets
+    }
 }

@@ -5,9 +5,15 @@ import ChatModel
 
 final class SocketDirectory {
     private var followers: [Identifier: [Token]] = [:]
+    /// Answers that told a socket of this core to follow, and were not given back to the owner.
+    private var answers: [Identifier: Int] = [:]
     private var users: [UserKey: [Token]] = [:]
     /// The sockets of `/bench/broadcast`.
     private(set) var broadcast: [Token] = []
+
+    /// Conversations that somebody follows here, and users who have a socket here.
+    var followedCount: Int { max(followers.count, answers.count) }
+    var userCount: Int { users.count }
 
     func followers(of id: Identifier) -> [Token] { followers[id] ?? [] }
     func sockets(of user: UserKey) -> [Token] { users[user] ?? [] }
@@ -22,6 +28,11 @@ final class SocketDirectory {
         followers[id] = nil
         return true
     }
+
+    func didAnswer(_ id: Identifier) { answers[id, default: 0] += 1 }
+
+    /// How many answers there were since this was last called.
+    func takeAnswers(_ id: Identifier) -> Int { answers.removeValue(forKey: id) ?? 0 }
 
     func add(_ token: Token, of user: UserKey) { users[user, default: []].append(token) }
 

@@ -25,6 +25,9 @@ struct Subscription {
     var isFollower: Bool
     /// A page of the replay is being read.
     var isReading = false
+    /// The question that was last asked for it, of the owner or of the store: an answer to one
+    /// before may still be on its way.
+    var question: UInt32 = 0
     /// The replay fills a hole that the client does not know of: nothing is said at its end.
     var isCatchingUp = false
 }
@@ -46,6 +49,7 @@ final class SocketSession {
     /// Messages and commands that have no answer yet.
     var inFlight = 0
     var refusedInARow = 0
+    var questionCount: UInt32 = 0
     var awaitsPong = false
     var isForgotten = false
     let requestID: ByteBlock

@@ -10,6 +10,7 @@ extension World {
 
     func didFollow(_ follow: Answer.Follow, _ origin: Origin) {
         followers[follow.conversation, default: 0] |= 1 << UInt64(origin.core)
+        followAnswers[follow.conversation, default: [:]][origin.core, default: 0] += 1
         let core = Int(origin.core)
         if nextSeq[follow.conversation, default: [:]][core] == nil {
             nextSeq[follow.conversation, default: [:]][core] = follow.seq + 1

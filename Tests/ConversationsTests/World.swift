@@ -82,6 +82,8 @@ final class World {
     // What the checks remember.
     /// Cores by their bit, as the requests and answers so far say.
     var followers: [Identifier: UInt64] = [:]
+    /// Answers that told a core to follow and were not given back.
+    var followAnswers: [Identifier: [UInt8: Int]] = [:]
     var devices: [UserKey: UInt64] = [:]
     /// The next seq that a core which follows a conversation must be given.
     var nextSeq: [Identifier: [Int: UInt64]] = [:]
@@ -180,8 +182,9 @@ final class World {
 
     func forget(core: UInt8, _ id: Identifier) {
         followers[id, default: 0] &= ~(1 << UInt64(core))
+        let answers = followAnswers[id]?.removeValue(forKey: core) ?? 0
         nextSeq[id]?[Int(core)] = nil
-        owner.receive(.forget(core: core, id))
+        owner.receive(.forget(core: core, id, answers: answers))
         take()
     }
 

@@ -163,6 +163,45 @@ private final class ScriptedDelegate: LoopDelegate {
         #expect(log.timeouts.count == 2)
     }
 
+    @Test("What a long chain leaves is handed over before other completions are reaped")
+    func leftOperationsFirst() {
+        let (log, _) = run(
+            {
+                $0.operations.add(.send, descriptor: 0, token: token)
+                $0.sendsLeft = 4
+            }, turns: 1)
+        let wait = log.entries.firstIndex(of: .wait(0)) ?? 0
+        #expect(wait > 0 && log.entries[wait - 1] == .submit(1))
+    }
+
+    @Test("A turn's halves are the turn: asleep, rung, awake") func halves() {
+        let log = Log()
+        let delegate = ScriptedDelegate(log, OperationQueue(), turns: 1)
+        delegate.timer = 77
+        let rings = Mutex(0)
+        let bell = Doorbell(descriptor: -1) { _ in rings.withLock { $0 += 1 } }
+        var loop = EventLoop(
+            ScriptedBackend(log: log), operations: delegate.operations,
+            clock: LoopClock(source: { (5, 6) }), doorbell: bell)
+        bell.ringIfAsleep()
+        #expect(loop.fallAsleep(delegate) == 77)
+        bell.ringIfAsleep()
+        loop.wakeUp(delegate, timeoutNanoseconds: 77)
+        bell.ringIfAsleep()
+        #expect(rings.withLock { $0 } == 1, "only who sleeps is rung")
+        #expect(log.entries == [.wait(77), .run(1), .finish])
+    }
+
+    @Test("A clock with a source of its own reads no other") func clockSource() {
+        let now = Mutex<UInt64>(1)
+        let clock = LoopClock(source: { (now.withLock { $0 }, 2 * now.withLock { $0 }) })
+        #expect(clock.nanoseconds == 1 && clock.milliseconds == 2)
+        now.withLock { $0 = 9 }
+        #expect(clock.nanoseconds == 1, "time stands still within a turn")
+        clock.update()
+        #expect(clock.nanoseconds == 9 && clock.milliseconds == 18)
+    }
+
     @Test("A chain without end does not keep the loop from the kernel") func endlessChain() {
         let (log, _) = run(
             {

@@ -92,6 +92,17 @@ private let other = Identifier(high: 1, low: 3)
         #expect(directory.sockets(of: user("ann")) == [])
     }
 
+    @Test func `Answers that told a socket to follow are given back once, with none left over`() {
+        let directory = SocketDirectory()
+        directory.didAnswer(chat)
+        directory.follow(chat, token(1))
+        directory.didAnswer(chat)
+        directory.didAnswer(other)
+        #expect(directory.takeAnswers(chat) == 2)
+        #expect(directory.takeAnswers(chat) == 0)
+        #expect(directory.takeAnswers(other) == 1)
+    }
+
     @Test func `Followers, users and broadcast do not know of each other`() {
         let directory = SocketDirectory()
         directory.follow(chat, token(1))

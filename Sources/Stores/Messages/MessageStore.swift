@@ -11,7 +11,7 @@ public final class StoreClient {
     let inlets: [Inlet<StoreEvent>]
     private var nextReader = 0
 
-    init(units: Port<CommitUnit>, jobs: [Port<ReadJob>], inlets: [Inlet<StoreEvent>]) {
+    public init(units: Port<CommitUnit>, jobs: [Port<ReadJob>], inlets: [Inlet<StoreEvent>]) {
         self.units = units
         self.jobs = jobs
         self.inlets = inlets

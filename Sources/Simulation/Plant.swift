@@ -1,0 +1,13 @@
+/// A bug that is put into a stand-in on purpose, so that a test can see that the checks find it.
+public enum Plant: CaseIterable, Sendable {
+    /// The store says that a unit is committed and keeps nothing of it.
+    case losesUnits
+    /// The store does not look whether a key is there already.
+    case forgetsKeys
+    /// The store's pages are not limited to who asks.
+    case showsEverybody
+    /// The network loses a piece of what the server has sent.
+    case losesBytes
+    /// A core's bell is not heard now and then.
+    case losesRings
+}
