@@ -15,6 +15,8 @@ public final class ServiceState: Sendable {
     public let configuration: Configuration
     public let directory: TenantDirectory
     public let tokenSettings: TokenSettings
+    /// nil: plain text.
+    let credentials: TLSCredentials?
     let limiter: RateLimiter
     let coreCount: Int
     let backendName: String
@@ -33,7 +35,8 @@ public final class ServiceState: Sendable {
     init(
         configuration: Configuration, directory: TenantDirectory, tokenSettings: TokenSettings,
         coreCount: Int,
-        backendName: String, clock: LoopClock, storeMetrics: StoreMetrics, logger: Logger
+        backendName: String, clock: LoopClock, storeMetrics: StoreMetrics, logger: Logger,
+        credentials: TLSCredentials? = nil
     ) {
         self.configuration = configuration
         self.directory = directory
@@ -42,6 +45,7 @@ public final class ServiceState: Sendable {
         self.backendName = backendName
         self.storeMetrics = storeMetrics
         self.logger = logger
+        self.credentials = credentials
         limiter = RateLimiter(
             tenantCountMax: max(1, directory.tenants.count), seed: Digests.randomSeed())
         startedNanoseconds = clock.nanoseconds
