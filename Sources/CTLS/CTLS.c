@@ -76,8 +76,9 @@ static int set_policy(SSL_CTX *c) {
     // choose, but a client that puts ChaCha first has no AES instructions and gets its wish.
     SSL_CTX_set_options(c, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
                                SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
-    // An idle connection gives its two record buffers (17 KiB each) back.
-    SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS);
+    // An idle connection gives its two record buffers (17 KiB each) back. The chain that is sent is
+    // the file's: otherwise OpenSSL looks for one among the client authorities at each handshake.
+    SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
     // Tickets resume sessions, under keys of this context that all cores share. A cache would add a
     // lock and memory for clients that are older than tickets.
     SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);

@@ -27,18 +27,11 @@ extension Shard {
             guard connections.contains(token) else { return }
         }
         switch received.end {
-        case .none: boundAnswers(token, session)
+        case .none: break
         case .closed: goOnToEnd(token, session)
         case .failed: fail(token, session, isHandshake: wasHandshaking && !received.didEstablish)
         case .plainHTTP: refusePlainText(token, session)
         }
-    }
-
-    /// A peer that asks for key updates and reads none of them would fill our memory.
-    private func boundAnswers(_ token: Token, _ session: TLSSession) {
-        guard session.sealedBytes > Limits.outboxBytesMax else { return }
-        metrics.tlsFailures.add()
-        close(token)
     }
 
     /// close_notify ends the stream like a half-close does. While reading is held back, what came

@@ -7,7 +7,7 @@
 //     send ◀── session.sealed ◀────┴──── records ◀──── SendQueue (plaintext)
 //
 // Memory: OpenSSL reads and writes through the loop's window, so a session has no BIO buffers. One
-// that is idle costs about 11 KB, almost all of it OpenSSL's (Benchmarks/README.md has the figure);
+// that is idle costs about 14 KB, almost all of it OpenSSL's (Benchmarks/README.md has the figure);
 // one with half a record received holds 17 KB more until its rest has come. A handshake holds at
 // most a ClientHello (16 KB) or the client's certificates (32 KB), until its time is over. What a
 // client does not read is bounded by the outbox, in which records count as they are.
@@ -85,15 +85,19 @@ import CTLS
         return unsafe ctls_read(session, window, plaintext + filled, room)
     }
 
-    /// Moves the ciphertext that OpenSSL has written behind what waits already.
-    func drain(into session: TLSSession, _ queue: inout SendQueue, _ segments: SegmentPool) {
+    /// Moves the ciphertext that OpenSSL has written behind what waits already; returns its bytes.
+    @discardableResult
+    func drain(
+        into session: TLSSession, _ queue: inout SendQueue, _ segments: SegmentPool
+    ) -> Int {
         let count = unsafe window.pointee.output_count
-        guard count > 0 else { return }
+        guard count > 0 else { return 0 }
         // Safety: OpenSSL has written count bytes into the room.
         let span = unsafe RawSpan(_unsafeStart: output, byteCount: count)
         segments.append(span, to: &session.sealed)
         queue.byteCount += count
         unsafe window.pointee.output_count = 0
+        return count
     }
 }
 
@@ -133,7 +137,12 @@ public struct TLSReceived: BitwiseCopyable {
     public private(set) var peerHasClosed = false
     /// Records that wait to be sent, and the send that is in flight.
     var sealed = SendQueue()
-    public var sealedBytes: Int { sealed.byteCount }
+    var sealedBytes: Int { sealed.byteCount }
+    /// What OpenSSL answered by itself since the handshake: key updates, refused renegotiations.
+    private var answeredBytes = 0
+    /// About 150 key updates. Each costs us 13 µs, and an honest client needs one in millions of
+    /// records.
+    static let answeredBytesMax = 4096
 
     public init(_ engine: TLSEngine) { self.engine = engine }
 
@@ -178,8 +187,8 @@ public struct TLSReceived: BitwiseCopyable {
     ) {
         while true {
             let count = unsafe engine.read(pointer, after: received.byteCount)
-            let madeRoom = unsafe engine.window.pointee.output_count > 0
-            engine.drain(into: self, &queue, segments)
+            let drained = engine.drain(into: self, &queue, segments)
+            if state == .established { answeredBytes += drained }
             if state == .handshaking, unsafe ctls_is_established(pointer) != 0 {
                 state = .established
                 received.didEstablish = true
@@ -189,8 +198,10 @@ public struct TLSReceived: BitwiseCopyable {
                 continue
             }
             switch count {
-            case CTLS_WAITS: return
-            case CTLS_FULL where madeRoom: continue
+            case CTLS_WAITS:
+                if answeredBytes > Self.answeredBytesMax { fail(&received, .failed) }
+                return
+            case CTLS_FULL where drained > 0: continue
             case CTLS_CLOSED:
                 peerHasClosed = true
                 received.end = .closed
