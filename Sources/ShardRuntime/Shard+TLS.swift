@@ -59,6 +59,7 @@ extension Shard {
             forget(token, socket)
             socket.state = .closing
         }
+        if connections[slot].phase == .sink { connections[slot].phase = .http }
         endAfterSend(token)
         giveBackAssembler(token)
         connections[slot].inbound = nil
@@ -82,9 +83,9 @@ extension Shard {
         let isSound = segments.submit(
             &connections[slot].queue, through: session, isLast: connections[slot].closesAfterSend,
             descriptor: connections[slot].descriptor, token: token, to: operations)
-        if isSound { return }
-        metrics.tlsFailures.add()
-        close(token)
+        if !isSound { metrics.tlsFailures.add() }
+        // What was queued for a session that has failed was dropped: no send will come back.
+        if !isSound || session.state == .failed && connections[slot].queue.isEmpty { close(token) }
     }
 
     // MARK: Closing

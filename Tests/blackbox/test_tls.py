@@ -604,12 +604,13 @@ def test_many_reloads_under_load_lose_nothing(renewable):
     b"\x80\x2e\x01\x00\x02" + b"z" * 60,
 ])
 def test_garbage_in_place_of_a_client_hello_ends_the_connection(secure, garbage):
-    before = failed_handshakes(secure)
+    before, broken = failed_handshakes(secure), counter(secure, "chat_tls_failures_total")
     with secure.raw(context=None) as connection:
+        connection.send_leniently(garbage)
         connection.send_leniently(garbage)
         answer = connection.read_to_end()
         assert len(answer) <= 7 and answer[:1] in (b"", b"\x15"), "an alert at the most"
-    assert failed_handshakes(secure) == before + 1
+    assert failed_handshakes(secure) == before + 1 and counter(secure, "chat_tls_failures_total") == broken
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "PUT"])
@@ -632,6 +633,18 @@ def test_garbage_after_the_handshake_ends_the_connection(secure):
             client.until("read", 100)
         assert "BAD_RECORD_MAC" in str(caught.value)
     assert counter(secure, "chat_tls_failures_total") == before + 1
+
+
+def test_a_broken_record_inside_a_streamed_body_ends_the_connection(secure):
+    opened = counter(secure, "chat_connections")
+    with HandDriven(secure) as client:
+        client.until("do_handshake")
+        client.until("write", request_bytes("POST", "/bench/sink", {"Content-Length": "100000"}, b"some"))
+        client.connection.wait_until_read()
+        client.connection.send(b"\x17\x03\x03\x00\x20" + b"g" * 32)
+        with pytest.raises(ssl.SSLError):
+            client.until("read", 100)
+    eventually(lambda: counter(secure, "chat_connections") <= opened, 5, "the end of the connection")
 
 
 def test_a_broken_record_ends_a_chat_and_nothing_else(secure):

@@ -153,15 +153,17 @@ public struct TLSReceived: BitwiseCopyable {
         return unsafe ctls_is_resumed(pointer) != 0
     }
 
-    /// Takes all of the ciphertext. What OpenSSL answers by itself is queued to be sent.
+    /// Takes all of the ciphertext. What OpenSSL answers by itself is queued to be sent. An end is
+    /// said once; what comes after it is dropped.
     public func receive(
         _ ciphertext: RawSpan, _ queue: inout SendQueue, _ segments: SegmentPool
     ) -> TLSReceived {
         precondition(ciphertext.byteCount <= ReceivePool.bufferBytes, "more than one receive")
         var received = TLSReceived()
+        guard state != .failed, !peerHasClosed else { return received }
         if state == .silent { start() }
-        guard let pointer = unsafe pointer, state != .failed, !peerHasClosed else {
-            received.end = state == .failed ? .failed : .none
+        guard let pointer = unsafe pointer else {
+            received.end = .failed
             return received
         }
         unsafe ciphertext.withUnsafeBytes { bytes in
@@ -199,8 +201,9 @@ public struct TLSReceived: BitwiseCopyable {
             }
             switch count {
             case CTLS_WAITS:
-                if answeredBytes > Self.answeredBytesMax { fail(&received, .failed) }
-                return
+                guard answeredBytes > Self.answeredBytesMax else { return }
+                unsafe engine.window.pointee.error = 0
+                fail(&received, .failed)
             case CTLS_FULL where drained > 0: continue
             case CTLS_CLOSED:
                 peerHasClosed = true
