@@ -31,6 +31,7 @@ let package = Package(
     targets: [
         .target(name: "CLinux"),
         .target(name: "CCrypto", linkerSettings: [.linkedLibrary("crypto")]),
+        .target(name: "CTLS", linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
         .target(name: "CSimdjson", linkerSettings: [.linkedLibrary("simdjson")]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
@@ -59,7 +60,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: settings),
         room("Identity", ["Bytes", "ChatModel", "Rings", "Wire", "Stores", "CCrypto", "CLinux"]),
-        room("Reactor", ["Bytes", "Rings", "CLinux"]),
+        room("Reactor", ["Bytes", "Rings", "CLinux", "CTLS"]),
 
         // The whole service in one thread, from a seed. Tests and `simulate` use it; the product does not.
         room("Simulation", [
@@ -69,6 +70,9 @@ let package = Package(
         .executableTarget(name: "simulate", dependencies: ["Simulation"], swiftSettings: settings),
 
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
+        .target(
+            name: "CTLSClient", path: "Tests/CTLSClient",
+            linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
         .target(name: "CAllocations", path: "Benchmarks/CAllocations"),
         .executableTarget(
             name: "parser-benchmark",
@@ -77,7 +81,7 @@ let package = Package(
 
         tests("Bytes", ["TestSupport"]),
         tests("Rings", ["TestSupport", "Reactor", "CLinux"]),
-        tests("Reactor", ["TestSupport", "Bytes", "Rings", "CLinux"]),
+        tests("Reactor", ["TestSupport", "Bytes", "Rings", "CLinux", "CTLSClient"]),
         tests("Observability"),
         tests("Wire", ["Bytes"]),
         tests("ChatModel", ["Bytes"]),
@@ -87,7 +91,7 @@ let package = Package(
         tests("Stores", ["Bytes", "Rings", "ChatModel", "Reactor", "Wire", "CLinux"]),
         tests("API", ["Bytes", "ChatModel", "Wire", "Identity", "Stores"]),
         tests("Ingest", ["Bytes", "Wire"]),
-        tests("ShardRuntime", ["Bytes", "ChatModel", "Observability"]),
+        tests("ShardRuntime", ["Bytes", "ChatModel", "Observability", "Reactor"]),
         tests("Simulation", ["simulate", "Bytes", "Reactor", "ChatModel", "Stores"]),
         .testTarget(name: "StyleTests", swiftSettings: settings),
     ],

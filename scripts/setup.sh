@@ -7,7 +7,7 @@ usage() {
     cat <<'TEXT'
 Usage: scripts/setup.sh [--test]
 
-  --test   also install a browser and curl, and create .venv-test with the
+  --test   also install a browser, curl and openssl, and create .venv-test with the
            Python packages of Tests/blackbox/requirements.txt
   --help   print this text
 TEXT
@@ -146,6 +146,6 @@ pip_install() {
 require_swift
 require_packages libssl-dev libsimdjson-dev libsqlite3-dev zlib1g-dev pkg-config
 if [[ $with_test_tools == yes ]]; then
-    require_packages chromium curl
+    require_packages chromium curl openssl
     require_python_environment
 fi

@@ -56,6 +56,8 @@ esac
 if [[ ${PORT:-8001} == 0 ]]; then
     say "the web chat will be at the url of the ready line"
 else
-    say "the web chat will be at http://$host:${PORT:-8001}/ once the ready line appears"
+    scheme=http
+    [[ -z ${TLS_CERT_FILE:-} ]] || scheme=https
+    say "the web chat will be at $scheme://$host:${PORT:-8001}/ once the ready line appears"
 fi
 exec .build/release/chat-service serve "$@"

@@ -8,8 +8,9 @@ import Glibc
 public struct SendQueue {
     var head: UInt32 = .max
     var tail: UInt32 = .max
-    /// Bytes that were queued and not yet taken by the kernel.
-    public fileprivate(set) var byteCount = 0
+    /// Bytes that were queued and not yet taken by the kernel. Over TLS those that are records
+    /// already count as such (TLS/SegmentPool+Sealing.swift).
+    public internal(set) var byteCount = 0
     public var isInFlight = false
 
     public init() {}
@@ -144,7 +145,13 @@ public struct SendQueue {
     /// Gives back what the kernel has taken.
     public func didSend(_ byteCount: Int, from queue: inout SendQueue) {
         queue.isInFlight = false
+        drop(byteCount, from: &queue)
+    }
+
+    /// Takes the first bytes out of the queue.
+    func drop(_ byteCount: Int, from queue: inout SendQueue) {
         queue.byteCount -= byteCount
+        assert(queue.byteCount >= 0, "more was taken than was queued")
         var rest = byteCount
         while rest > 0 {
             let index = queue.head
@@ -158,7 +165,29 @@ public struct SendQueue {
             free(index)
         }
         if queue.head == .max { queue.tail = .max }
-        assert(queue.byteCount >= 0, "more was sent than was queued")
+    }
+
+    /// The queue's first bytes in one piece: where they lie, or, when they lie in several segments,
+    /// gathered in `room`, which they fill at most.
+    @unsafe func front(
+        of queue: SendQueue, gatheredIn room: UnsafeMutableRawBufferPointer
+    ) -> UnsafeRawBufferPointer {
+        var index = queue.head
+        var filled = 0
+        while index != .max, filled < room.count {
+            let segment = unsafe segments[Int(index)]
+            let start = unsafe segment.base + Int(segment.start)
+            let count = unsafe min(Int(segment.end - segment.start), room.count - filled)
+            if filled == 0, unsafe count == room.count || segment.next == .max {
+                return unsafe UnsafeRawBufferPointer(start: start, count: count)
+            }
+            // Safety: count bytes lie behind start, and as many are free in the room.
+            unsafe (room.baseAddress.unsafelyUnwrapped + filled)
+                .copyMemory(from: start, byteCount: count)
+            filled += count
+            index = unsafe segment.next
+        }
+        return unsafe UnsafeRawBufferPointer(start: room.baseAddress, count: filled)
     }
 
     /// Drops everything. The descriptor must have been closed first if a send is in flight.

@@ -4,6 +4,7 @@
 import Bytes
 import ChatModel
 import Identity
+import Reactor
 
 public struct Configuration: Sendable {
     public enum Environment: String, Sendable, CaseIterable {
@@ -33,6 +34,7 @@ public struct Configuration: Sendable {
     public var logLevel = LogLevel.INFO
     public var drainDelayMilliseconds: UInt64 = 0
     public var drainTimeoutMilliseconds: UInt64 = 20_000
+    public var tls: TLSFiles?
     public var opsArePublic = true
     public var benchRoutes = false
 
@@ -65,6 +67,7 @@ public struct Configuration: Sendable {
         logLevel = reader.choice("LOG_LEVEL", logLevel)
         reader.number("DRAIN_DELAY_MS", 0...600_000) { drainDelayMilliseconds = UInt64($0) }
         reader.number("DRAIN_TIMEOUT_MS", 100...600_000) { drainTimeoutMilliseconds = UInt64($0) }
+        readTLS(&reader)
         opsArePublic = reader.flag("OPS_PUBLIC", environment == .development)
         benchRoutes = reader.flag("BENCH_ROUTES", false)
         Self.checkEncryptionKeys(&reader)
@@ -126,9 +129,6 @@ public struct Configuration: Sendable {
             ("KAFKA_BROKERS", "there is no event stream"),
             ("MCP_ENGINE_URL", "the built-in engine answers"),
             ("SECURITY_HUB_URL", "tokens and roles are checked locally"),
-            ("TLS_CERT_FILE", "put a TLS proxy in front"),
-            ("TLS_KEY_FILE", "put a TLS proxy in front"),
-            ("TLS_CLIENT_CA_FILE", "put a TLS proxy in front"),
             ("JWT_PUBLIC_KEY_FILE", "tokens are verified with JWT_SECRET"),
             ("JWT_JWKS_URL", "tokens are verified with JWT_SECRET"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "no traces are exported"),
@@ -154,6 +154,8 @@ public struct Configuration: Sendable {
             ("JWT_SECRET", jwtSecret == nil ? "generated in DATA_DIR" : "<redacted>"),
             ("JWT_ISSUER", jwtIssuer ?? ""), ("JWT_AUDIENCE", jwtAudience ?? ""),
             ("LOG_LEVEL", logLevel.rawValue),
+            ("TLS_CERT_FILE", tls?.certificate ?? ""), ("TLS_KEY_FILE", tls?.key ?? ""),
+            ("TLS_CLIENT_CA_FILE", tls?.clientAuthorities ?? ""),
             ("DRAIN_DELAY_MS", "\(drainDelayMilliseconds)"),
             ("DRAIN_TIMEOUT_MS", "\(drainTimeoutMilliseconds)"),
             ("OPS_PUBLIC", "\(opsArePublic)"), ("BENCH_ROUTES", "\(benchRoutes)"),

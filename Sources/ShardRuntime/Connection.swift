@@ -38,6 +38,8 @@ struct Connection {
     var assembler: RequestAssembler?
     var exchange: Exchange?
     var session: SocketSession?
+    /// nil: plain text.
+    var tls: TLSSession?
 
     init(descriptor: Int32) { self.descriptor = descriptor }
 

@@ -22,6 +22,7 @@ struct MetricsExposition {
         writeCaches(text)
         writeEmptyFamilies(text)
         writeSockets(text)
+        writeTLS(text)
         writeLoops(text)
         writeStore(text)
         writeProcess(text)
@@ -172,6 +173,18 @@ struct MetricsExposition {
             "chat_stale_completions", .counter, "Completions for what had ended.",
             total(\.staleCompletions))
         text.single("chat_send_chunks", .gauge, "4 KiB buffers made for sending.", total(\.chunks))
+    }
+
+    private func writeTLS(_ text: MetricText) {
+        text.family("chat_tls_handshakes", .counter, "TLS handshakes by how they ended.")
+        text.sample("chat_tls_handshakes_total", [("result", "ok")], total(\.handshakes))
+        text.sample("chat_tls_handshakes_total", [("result", "failed")], total(\.handshakesFailed))
+        text.single(
+            "chat_tls_resumptions", .counter, "Handshakes that resumed an earlier session.",
+            total(\.handshakesResumed))
+        text.single(
+            "chat_tls_failures", .counter, "TLS connections that broke after their handshake.",
+            total(\.tlsFailures))
     }
 
     private func writeLoops(_ text: MetricText) {

@@ -22,6 +22,7 @@ public final class Service {
     /// Opens the stores and the listeners and starts the cores. Throws what is to be told and the
     /// exit code.
     public init(_ configuration: Configuration, logger: Logger) throws(StartupFailure) {
+        let credentials = try configuration.loadCredentials()
         let data = try DataDirectory(path: configuration.dataDirectory)
         try data.lock()
         _ = cl_raise_descriptor_limit()
@@ -58,7 +59,7 @@ public final class Service {
             configuration: configuration, directory: directory, tokenSettings: settings,
             coreCount: cores,
             backendName: EpollBackend.name, clock: clock, storeMetrics: store.metrics,
-            logger: logger)
+            logger: logger, credentials: credentials)
         startCores(opened.listeners, clients)
         state.setReady()
     }
@@ -115,13 +116,38 @@ public final class Service {
         loop.run(shard)
     }
 
+    /// SIGHUP: new handshakes use the files as they are now. Files of no use change nothing.
+    public func reload() {
+        guard let credentials = state.credentials else {
+            return state.logger.info("SIGHUP: no TLS files are configured, nothing is reloaded")
+        }
+        do throws(TLSFault) {
+            try credentials.reload()
+        } catch {
+            let text = state.configuration.text(of: error)
+            return state.logger.error(
+                "SIGHUP: the TLS files were not reloaded, those from before stay in use: \(text)")
+        }
+        state.logger.info(
+            "SIGHUP: the TLS files were reloaded",
+            metadata: ["expires": "\(Self.expiry(of: credentials.context))"])
+    }
+
+    private static func expiry(of context: TLSContext) -> String {
+        let writer = ByteWriter(capacity: 32)
+        writer.append(timestamp: UInt64(max(0, context.expirySeconds)) * 1000)
+        return writer.string()
+    }
+
+    public var scheme: String { state.credentials == nil ? "http" : "https" }
+
     /// The record that says where the service is, as one line of JSON.
     public func readyLine() -> String {
         let host = state.configuration.host
         let shown = host == "0.0.0.0" || host == "::" ? "127.0.0.1" : host
         return """
             {"ts":"\(Self.now())","level":"INFO","logger":"chat-service","msg":"ready",\
-            "event":"ready","url":"http://\(shown):\(port)","backend":"\(state.backendName)",\
+            "event":"ready","url":"\(scheme)://\(shown):\(port)","backend":"\(state.backendName)",\
             "threads":\(state.coreCount),"stores":{"messages":"sqlite","shared":"memory","directory":"sqlite"},\
             "version":"\(ServiceState.version)","pid":\(getpid())}
             """

@@ -15,6 +15,8 @@ public final class ServiceState: Sendable {
     public let configuration: Configuration
     public let directory: TenantDirectory
     public let tokenSettings: TokenSettings
+    /// nil: plain text.
+    let credentials: TLSCredentials?
     let limiter: RateLimiter
     let coreCount: Int
     let backendName: String
@@ -35,7 +37,7 @@ public final class ServiceState: Sendable {
         configuration: Configuration, directory: TenantDirectory, tokenSettings: TokenSettings,
         coreCount: Int,
         backendName: String, clock: LoopClock, storeMetrics: StoreMetrics, logger: Logger,
-        entropy: Entropy = .kernel
+        entropy: Entropy = .kernel, credentials: TLSCredentials? = nil
     ) {
         self.entropy = entropy
         self.configuration = configuration
@@ -45,6 +47,7 @@ public final class ServiceState: Sendable {
         self.backendName = backendName
         self.storeMetrics = storeMetrics
         self.logger = logger
+        self.credentials = credentials
         limiter = RateLimiter(
             tenantCountMax: max(1, directory.tenants.count), seed: entropy.seed())
         startedNanoseconds = clock.nanoseconds

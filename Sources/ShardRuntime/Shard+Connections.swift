@@ -28,6 +28,7 @@ extension Shard {
             return
         }
         metrics.connections.set(UInt64(connections.count))
+        if let tls { connections[token.slot].tls = TLSSession(tls) }
         operations.add(.receive, descriptor: descriptor, token: token)
         setDeadline(token, Limits.headTimeoutMilliseconds)
     }
@@ -51,25 +52,29 @@ extension Shard {
             buffers.release(completion.buffer)
             return
         }
-        if let inbound = connections[token.slot].inbound {
-            let received = buffers.bytes(completion.buffer, count: count)
-            inbound.append(received.bytes)
-            buffers.release(completion.buffer)
-            driveInbound(token)
-            return
-        }
-        var used = 0
-        if connections[token.slot].hold == .none {
-            var bytes = buffers.bytes(completion.buffer, count: count)
-            used = drive(token, &bytes)
-        }
-        if used < count, connections.contains(token), connections[token.slot].phase != .lingering {
-            let rest = buffers.bytes(completion.buffer, count: count)
-            let inbound = ReceiveBuffer(capacity: max(512, (count - used).nextPowerOfTwo))
-            inbound.append(rest.bytes.extracting(used..<count))
-            connections[token.slot].inbound = inbound
+        var bytes = buffers.bytes(completion.buffer, count: count)
+        if let tls = connections[token.slot].tls {
+            didReceive(bytes.bytes, token, tls)
+        } else {
+            take(token, &bytes)
         }
         buffers.release(completion.buffer)
+    }
+
+    /// Plaintext that came. What is not used at once is kept.
+    func take(_ token: Token, _ bytes: inout MutableRawSpan) {
+        if let inbound = connections[token.slot].inbound {
+            inbound.append(bytes.bytes)
+            return driveInbound(token)
+        }
+        var used = 0
+        if connections[token.slot].hold == .none { used = drive(token, &bytes) }
+        let count = bytes.byteCount
+        if used < count, connections.contains(token), connections[token.slot].phase != .lingering {
+            let inbound = ReceiveBuffer(capacity: max(512, (count - used).nextPowerOfTwo))
+            inbound.append(bytes.bytes.extracting(used..<count))
+            connections[token.slot].inbound = inbound
+        }
     }
 
     /// Goes on with bytes that were kept.
@@ -104,7 +109,8 @@ extension Shard {
         }
     }
 
-    private func didReachEnd(_ token: Token, _ result: Int32) {
+    /// The end of the stream, or an errno.
+    func didReachEnd(_ token: Token, _ result: Int32) {
         let slot = token.slot
         let isOrderly = result == 0
         connections[slot].peerClosed = true
@@ -116,7 +122,7 @@ extension Shard {
             setDeadline(token, configuration.requestTimeoutMilliseconds)
             return
         }
-        close(token)
+        if isOrderly { closeOrderly(token) } else { close(token) }
     }
 
     // MARK: Holding back
@@ -137,6 +143,8 @@ extension Shard {
             operations.add(.receive, descriptor: connections[token.slot].descriptor, token: token)
         }
         driveInbound(token)
+        guard connections.contains(token), let tls = connections[token.slot].tls else { return }
+        goOnToEnd(token, tls)
     }
 
     func resumeHeld() {
@@ -187,6 +195,10 @@ extension Shard {
             if connections[token.slot].queue.isInFlight || connections[token.slot].queue.isEmpty {
                 continue
             }
+            if let tls = connections[token.slot].tls {
+                flush(token, tls)
+                continue
+            }
             segments.submit(
                 &connections[token.slot].queue, descriptor: connections[token.slot].descriptor,
                 token: token,
@@ -203,7 +215,12 @@ extension Shard {
             connections[slot].queue.isInFlight = false
             return close(token)
         }
-        segments.didSend(Int(completion.result), from: &connections[slot].queue)
+        if let tls = connections[slot].tls {
+            segments.didSend(
+                Int(completion.result), from: &connections[slot].queue, through: tls)
+        } else {
+            segments.didSend(Int(completion.result), from: &connections[slot].queue)
+        }
         if !connections[slot].queue.isEmpty { return markDirty(token) }
         if connections[slot].closesAfterSend { return linger(token) }
         if let session = connections[slot].session { outboxDidDrain(token, session) }
@@ -256,8 +273,9 @@ extension Shard {
                 Problem(
                     .badRequest, "The request did not arrive in time.", statusOverride: 408))
         }
+        if let tls = connections[slot].tls, tls.state == .handshaking { metrics.timeouts.add() }
         // Idle between requests, or a peer that never said anything: nothing to answer.
-        close(token)
+        closeOrderly(token)
     }
 
     // MARK: Closing
@@ -268,6 +286,7 @@ extension Shard {
     func linger(_ token: Token) {
         let slot = token.slot
         guard connections[slot].phase != .lingering else { return }
+        if let tls = connections[slot].tls, isLeaving(token, tls) { return }
         if connections[slot].peerClosed { return close(token) }
         if let session = connections[slot].session { forget(token, session) }
         connections[slot].phase = .lingering
@@ -287,6 +306,7 @@ extension Shard {
         if let exchange = connections[slot].exchange { inFlight -= exchange.unansweredCount }
         giveBackAssembler(token)
         operations.add(.close, descriptor: connections[slot].descriptor, token: token)
+        if let tls = connections[slot].tls { didClose(token, tls) }
         segments.clear(&connections[slot].queue)
         connections.remove(token)
         metrics.connections.set(UInt64(connections.count))
@@ -306,7 +326,7 @@ extension Shard {
                 connections[token.slot].phase == .http
             {
                 if connections[token.slot].queue.isEmpty {
-                    close(token)
+                    closeOrderly(token)
                 } else {
                     connections[token.slot].closesAfterSend = true
                 }

@@ -294,9 +294,7 @@ extension Shard {
             let endsHere = !head.keepsAlive
             sendOut(token)
             if endsHere { return endAfterSend(token) }
-            if let exchange = connections[slot].exchange, !exchange.pending.isEmpty {
-                sendWaiting(token, exchange)
-            }
+            if let exchange = connections[slot].exchange { sendWaiting(token, exchange) }
             return
         }
         let block = ByteBlock(copying: out.bytes.extracting(start..<out.count))
@@ -323,7 +321,8 @@ extension Shard {
         logger.debug("request", metadata: fields)
     }
 
-    /// Sends the answers whose turn has come.
+    /// Sends the answers whose turn has come. After the last one a connection that the peer has
+    /// half-closed ends.
     private func sendWaiting(_ token: Token, _ exchange: Exchange) {
         let slot = token.slot
         while let place = exchange.place(of: connections[slot].sendOrdinal),
@@ -341,7 +340,7 @@ extension Shard {
         }
     }
 
-    private func endAfterSend(_ token: Token) {
+    func endAfterSend(_ token: Token) {
         connections[token.slot].closesAfterSend = true
         // A peer that does not read has this long to take what is queued.
         setDeadline(token, Limits.bodyTimeoutMilliseconds)

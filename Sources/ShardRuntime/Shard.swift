@@ -49,6 +49,8 @@ package final class Shard: LoopDelegate {
     let operations: OperationQueue
     let buffers: ReceivePool
     let segments = SegmentPool()
+    /// nil: connections are plain text.
+    let tls: TLSEngine?
     let timers: TimerWheel
     let connections = Slab<Connection>(rowsMax: Limits.connectionsPerShardMax)
     let bell: Doorbell
@@ -105,6 +107,7 @@ package final class Shard: LoopDelegate {
         self.clock = clock
         self.operations = operations
         self.buffers = buffers
+        tls = service.credentials.map { TLSEngine($0) }
         timers = TimerWheel(nowNanoseconds: clock.nanoseconds)
         bell = parts.bell
         listener = parts.listener

@@ -28,6 +28,11 @@ final class ShardMetrics: Sendable {
     let conversationMisses = Counter()
     let tokenHits = Counter()
     let tokenMisses = Counter()
+    let handshakes = Counter()
+    let handshakesFailed = Counter()
+    let handshakesResumed = Counter()
+    /// Sessions that broke after their handshake.
+    let tlsFailures = Counter()
     let framesOut = Counter()
     let messagesIn = Counter()
     let chunks = Counter()

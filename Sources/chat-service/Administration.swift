@@ -15,7 +15,13 @@ struct CheckConfig: ParsableCommand {
             "Validates the environment and prints the effective configuration, secrets redacted.")
 
     func run() throws {
-        for (name, value) in try loadConfiguration().effective { say("\(name)=\(value)") }
+        let settings = try loadConfiguration()
+        do throws(StartupFailure) {
+            _ = try settings.loadCredentials()
+        } catch {
+            throw fail(error)
+        }
+        for (name, value) in settings.effective { say("\(name)=\(value)") }
     }
 }
 

@@ -26,24 +26,18 @@ struct Serve: ParsableCommand {
             sayHello(service, settings)
         }
         logger.info("serving", metadata: ["port": "\(service.port)"])
-        waitForEnd(logger)
+        while cl_wait_signal() == SIGHUP { service.reload() }
         logger.info("draining")
         let isClean = service.drain()
         if !isClean { logger.warning("the drain time was over before everything was finished") }
         logger.info("ended")
     }
 
-    private func waitForEnd(_ logger: Logger) {
-        while cl_wait_signal() == SIGHUP {
-            logger.info("SIGHUP: this version has nothing to reload")
-        }
-    }
-
     /// The first start ends with something to paste.
     private func sayHello(_ service: Service, _ settings: Configuration) {
         let token = service.issueToken(
             tenant: "demo", subject: "alice", roles: [.endUser], seconds: 86_400)
-        let url = "http://127.0.0.1:\(service.port)"
+        let url = "\(service.scheme)://127.0.0.1:\(service.port)"
         say(
             """
 

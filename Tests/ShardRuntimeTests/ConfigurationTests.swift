@@ -1,3 +1,4 @@
+import Reactor
 import Testing
 
 @testable import ShardRuntime
@@ -53,8 +54,8 @@ private let numbers: [Number] = [
 
 private let unavailable = [
     "MONGODB_URI", "REDIS_URL", "POSTGRESQL_URI", "KAFKA_BROKERS", "MCP_ENGINE_URL",
-    "SECURITY_HUB_URL", "TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CLIENT_CA_FILE",
-    "JWT_PUBLIC_KEY_FILE", "JWT_JWKS_URL", "OTEL_EXPORTER_OTLP_ENDPOINT", "SPILL_DIR",
+    "SECURITY_HUB_URL", "JWT_PUBLIC_KEY_FILE", "JWT_JWKS_URL", "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "SPILL_DIR",
 ]
 
 /// Every variable that is read, with a value that is accepted.
@@ -65,6 +66,8 @@ private let accepted: [String: String] = [
     "DEFAULT_RATE_LIMIT": "11", "BURST_LIMIT": "12", "REACTOR_THREADS": "3",
     "REACTOR_BACKEND": "epoll", "DATA_DIR": "/srv/chat", "MAX_MESSAGE_BYTES": "4096",
     "JWT_SECRET": text(32, "s"), "JWT_ISSUER": "https://issuer", "JWT_AUDIENCE": "chat",
+    "TLS_CERT_FILE": "/etc/chat/chain.pem", "TLS_KEY_FILE": "/etc/chat/key.pem",
+    "TLS_CLIENT_CA_FILE": "/etc/chat/clients.pem",
     "LOG_LEVEL": "ERROR", "DRAIN_DELAY_MS": "13", "DRAIN_TIMEOUT_MS": "140", "OPS_PUBLIC": "true",
     "BENCH_ROUTES": "1", "ENCRYPTION_KEYS": "k1:" + text(43, "A") + "=",
 ]
@@ -103,6 +106,11 @@ private let accepted: [String: String] = [
         #expect(configuration?.jwtSecret == text(32, "s"))
         #expect(configuration?.jwtIssuer == "https://issuer")
         #expect(configuration?.jwtAudience == "chat" && configuration?.logLevel == .ERROR)
+        #expect(
+            configuration?.tls
+                == TLSFiles(
+                    certificate: "/etc/chat/chain.pem", key: "/etc/chat/key.pem",
+                    clientAuthorities: "/etc/chat/clients.pem"))
         #expect(configuration?.drainDelayMilliseconds == 13)
         #expect(configuration?.drainTimeoutMilliseconds == 140)
         #expect(configuration?.opsArePublic == true && configuration?.benchRoutes == true)

@@ -14,6 +14,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import tempfile
@@ -102,6 +103,7 @@ class Service:
         }
         self.variables.update(variables)
         self.variables = {name: value for name, value in self.variables.items() if value is not None}
+        self.tls = None  # The context of clients, when the service speaks TLS.
         self.process = None
         self.ready = None
         self.stdout_lines = []
@@ -187,7 +189,7 @@ class Service:
         return f"{self.host}:{self.port}"
 
     def websocket_url(self, path="/api/v2/chat/ws"):
-        return f"ws://{self.authority}{path}"
+        return f"{'wss' if self.tls else 'ws'}://{self.authority}{path}"
 
     def log(self):
         return self.stderr_path.read_text("utf-8", "replace") if self.stderr_path.exists() else ""
@@ -226,7 +228,7 @@ class Service:
     # --- sockets
 
     def raw(self, **options):
-        return RawConnection(self.host, self.port, **options)
+        return RawConnection(self.host, self.port, **{"context": self.tls, **options})
 
     def chat(self, client, **options):
         return ChatSocket(self, client, **options)
@@ -293,9 +295,9 @@ HEADER_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*?)[
 
 
 class RawConnection:
-    """A TCP connection that sends any bytes and reads responses strictly."""
+    """A connection that sends any bytes and reads responses strictly: TCP, or with a `context` TLS over it."""
 
-    def __init__(self, host, port, timeout=15, receive_buffer_bytes=None):
+    def __init__(self, host, port, timeout=15, receive_buffer_bytes=None, context=None, session=None):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         if receive_buffer_bytes:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
@@ -305,6 +307,14 @@ class RawConnection:
         self.server_port, self.own_port = port, self.socket.getsockname()[1]
         self.buffer = b""
         self.ended = False
+        self.was_cut = False  # TLS ended without close_notify.
+        if context:
+            try:
+                self.socket = context.wrap_socket(self.socket, server_hostname=host, session=session,
+                                                  suppress_ragged_eofs=False)
+            except BaseException:
+                self.socket.close()
+                raise
 
     def __enter__(self):
         return self
@@ -343,8 +353,8 @@ class RawConnection:
     def _receive(self):
         try:
             data = self.socket.recv(262_144)
-        except ConnectionResetError:
-            data = b""
+        except (ConnectionResetError, ssl.SSLEOFError) as error:
+            data, self.was_cut = b"", isinstance(error, ssl.SSLEOFError)
         except TimeoutError:
             raise AssertionError(f"no answer within {self.socket.gettimeout()} s; so far {self.buffer[:300]!r}") from None
         if not data:
@@ -760,7 +770,7 @@ class RawWebSocket(RawConnection):
     """A WebSocket at the level of frames. The handshake's answer is checked; nothing is answered by itself."""
 
     def __init__(self, service, path="/bench/echo", headers=(), **options):
-        super().__init__(service.host, service.port, **options)
+        super().__init__(service.host, service.port, **{"context": service.tls, **options})
         key = base64.b64encode(os.urandom(16)).decode()
         fields = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", "13"),
                   ("Sec-WebSocket-Key", key)]
@@ -850,7 +860,7 @@ class ChatSocket:
         self.client, self.frames, self.taken = client, [], 0
         self.unread = []
         headers = client.authorization() if by_header else {}
-        self.socket = open_socket(service.websocket_url(), additional_headers=headers, compression=compression,
+        self.socket = open_socket(service.websocket_url(), ssl=service.tls, additional_headers=headers, compression=compression,
                                   subprotocols=[subprotocol] if subprotocol else None, proxy=None,
                                   open_timeout=10, close_timeout=5, max_size=2**24, max_queue=None,
                                   ping_interval=None).__enter__()

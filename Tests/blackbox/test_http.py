@@ -353,6 +353,15 @@ def test_a_client_that_half_closes_still_gets_its_answer(raw):
     connection.expect_end()
 
 
+def test_a_client_that_half_closes_gets_an_answer_that_comes_later_and_then_the_end(raw, alice):
+    import socket
+    connection = raw()
+    connection.send(post_message_bytes(alice, "last words"))
+    connection.socket.shutdown(socket.SHUT_WR)
+    assert connection.response().status == 200
+    connection.expect_end()
+
+
 def test_clients_that_vanish_at_any_moment_harm_nobody(service, raw, alice):
     data = post_message_bytes(alice, "gone")
     for cut in (0, 1, 10, len(data) // 2, len(data) - 1, len(data)):
