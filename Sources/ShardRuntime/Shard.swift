@@ -88,6 +88,8 @@ package final class Shard: LoopDelegate {
     var inFlight = 0
     private var areRingsFull = false
     private var isRunningActions = false
+    /// Since the owner's counters were last shown.
+    private var didRunActions = false
     private var tickIsSet = false
     private var housekeepingDueNanoseconds: UInt64 = 0
     private var isListening = false
@@ -165,7 +167,7 @@ package final class Shard: LoopDelegate {
         if service.isClosing { goOnClosing() }
         store.flush()
         for port in ports { port?.flush() }
-        publishOwnerCounters()
+        if didRunActions { publishOwnerCounters() }
         flushDirty()
     }
 
@@ -265,6 +267,7 @@ package final class Shard: LoopDelegate {
             }
         }
         isRunningActions = false
+        didRunActions = true
         if owner.needsTick, !tickIsSet {
             tickIsSet = true
             setTimer(.runTick, Limits.streamFrameMilliseconds)
@@ -318,10 +321,12 @@ package final class Shard: LoopDelegate {
         metrics.ringDepth.store(UInt64(max(0, store.writeDepth())), at: 64)
         metrics.chunks.set(UInt64(segments.chunkCount))
         publishHeldConversations()
+        publishOwnerCounters()
         setHousekeeping()
     }
 
     private func publishOwnerCounters() {
+        didRunActions = false
         let counters = owner.counters
         metrics.duplicates.set(UInt64(counters.duplicates))
         metrics.conflicts.set(UInt64(counters.conflicts))
