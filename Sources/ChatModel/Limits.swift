@@ -66,4 +66,9 @@ public enum Limits {
     public static let closeTimeoutMilliseconds: UInt64 = 2_000
     public static let streamFrameMilliseconds: UInt64 = 40
     public static let streamFramesMax = 50
+    public static let eventHeartbeatMilliseconds: UInt64 = 15_000
+    /// A reader whose outbox was not empty for so many heartbeats has stopped to read.
+    public static let eventHeartbeatsUnreadMax = 4
+    /// Clients of a stream that ended come back after this, and up to twice of it.
+    public static let eventRetryMilliseconds: UInt64 = 2_000
 }

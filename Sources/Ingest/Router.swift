@@ -5,7 +5,7 @@ import Wire
 public enum Route: UInt8, Sendable, CaseIterable {
     case unknown = 0
     case index, health, healthDetailed, livez, readyz, startupz, metrics, info, openapi
-    case guest, message, conversations, conversation, socket
+    case guest, message, conversations, conversation, events, socket
     case benchPlaintext, benchSink, benchEcho, benchBroadcast
 
     /// The path as documented; also the `route` label of the metrics.
@@ -25,6 +25,7 @@ public enum Route: UInt8, Sendable, CaseIterable {
         case .message: "/api/v2/chat/message"
         case .conversations: "/api/v2/chat/conversations"
         case .conversation: "/api/v2/chat/conversations/{id}"
+        case .events: "/api/v2/chat/conversations/{id}/events"
         case .socket: "/api/v2/chat/ws"
         case .benchPlaintext: "/bench/plaintext"
         case .benchSink: "/bench/sink"
@@ -34,6 +35,9 @@ public enum Route: UInt8, Sendable, CaseIterable {
     }
 
     public var isBench: Bool { rawValue >= Route.benchPlaintext.rawValue }
+
+    /// A part of the path is an id.
+    public var hasVariable: Bool { self == .conversation || self == .events }
 
     /// For the Allow header. GET routes answer HEAD too; OPTIONS is a preflight.
     public var allows: StaticString {
@@ -103,9 +107,11 @@ public enum Router {
         let prefix: StaticString = "/api/v2/chat/conversations/"
         if path.byteCount > prefix.utf8CodeUnitCount, path.hasPrefix(prefix) {
             let rest = ByteRange(prefix.utf8CodeUnitCount, path.byteCount)
-            if path.part(rest).firstOffset(of: 0x2F) == rest.count {
-                return RouteMatch(route: .conversation, variable: rest)
-            }
+            let slash = path.part(rest).firstOffset(of: 0x2F)
+            if slash == rest.count { return RouteMatch(route: .conversation, variable: rest) }
+            let id = ByteRange(prefix.utf8CodeUnitCount, prefix.utf8CodeUnitCount + slash)
+            let tail = path.part(ByteRange(prefix.utf8CodeUnitCount + slash, path.byteCount))
+            if slash > 0, tail.equals("/events") { return RouteMatch(route: .events, variable: id) }
         }
         return RouteMatch(route: .unknown, variable: .empty)
     }

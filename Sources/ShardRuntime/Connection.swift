@@ -13,6 +13,8 @@ struct Connection {
         /// The body of a request is read and counted, not kept.
         case sink
         case socket
+        /// The answer to a request is an event stream, or the owner is asked whether it is.
+        case events
         /// All is said; what the peer still sends is thrown away until it closes or the time is up.
         case lingering
     }

@@ -174,7 +174,7 @@ extension Shard {
         return origin
     }
 
-    private func expectAnswer(_ session: SocketSession) {
+    func expectAnswer(_ session: SocketSession) {
         session.inFlight += 1
         inFlight += 1
     }
@@ -339,6 +339,7 @@ extension Shard {
             session.inFlight -= 1
             inFlight -= 1
         }
+        if let stream = session.stream { return didAnswer(answer, token, session, stream) }
         switch answer.result {
         case .failure(let problem):
             if let id = answer.about {
@@ -372,6 +373,8 @@ extension Shard {
         _ problem: Problem, _ id: ByteBlock?, _ token: Token, _ session: SocketSession,
         about conversation: Identifier? = nil
     ) {
+        // The reader resumes behind the last entry that it has.
+        if let stream = session.stream { return endStream(token, session, stream, "ended") }
         scratch.removeAll()
         scratch.append("{\"type\":\"error\"")
         appendID(id)

@@ -98,6 +98,7 @@ extension Shard {
             case .http: offset = driveHTTP(token, bytes.bytes, from: offset)
             case .sink: offset = driveSink(token, bytes.bytes, from: offset)
             case .socket: offset = driveSocket(token, &bytes, from: offset)
+            case .events: offset = driveEvents(token, bytes.bytes, from: offset)
             case .lingering: return bytes.byteCount
             }
             guard connections.contains(token) else { return bytes.byteCount }
@@ -256,6 +257,10 @@ extension Shard {
         case .lingering: close(token)
         case .socket:
             if let session = connections[slot].session { socketTimedOut(token, session) }
+        case .events:
+            if let session = connections[slot].session, let stream = session.stream {
+                streamTimedOut(token, session, stream)
+            }
         case .http, .sink: requestTimedOut(token)
         }
     }
@@ -317,10 +322,14 @@ extension Shard {
     func sendEverybodyAway() {
         for token in connections.tokens() {
             if let session = connections[token.slot].session,
-                connections[token.slot].phase == .socket
+                connections[token.slot].phase == .socket || connections[token.slot].phase == .events
             {
                 let wait = 250 + random.next() % 4750
-                closeSocket(token, session, 1001, "{\"retry_after_ms\":\(wait)}")
+                if let stream = session.stream {
+                    endStream(token, session, stream, "going away", retryMilliseconds: wait)
+                } else {
+                    closeSocket(token, session, 1001, "{\"retry_after_ms\":\(wait)}")
+                }
             } else if connections[token.slot].requestsInFlight == 0,
                 connections[token.slot].assembler == nil,
                 connections[token.slot].phase == .http

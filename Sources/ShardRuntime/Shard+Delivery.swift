@@ -85,6 +85,8 @@ extension Shard {
         _ token: Token, _ session: SocketSession, _ id: Identifier, _ frameID: ByteBlock?,
         _ lastSeq: UInt64
     ) {
+        // A stream was not asked for by a frame that waits for its answer.
+        guard session.stream == nil else { return }
         scratch.removeAll()
         scratch.append("{\"type\":\"subscribed\"")
         appendID(frameID)
@@ -173,6 +175,9 @@ extension Shard {
     }
 
     private func send(_ encoding: DeliveryEncoding, _ token: Token, _ session: SocketSession) {
+        if let stream = session.stream {
+            return send(event(encoding, stream.framing), token, session)
+        }
         let compresses = session.deflate != nil && encoding.payload.count > Self.deflateBytesMin
         let bits = compresses ? session.deflate?.serverWindowBits ?? 0 : 0
         if let known = encoding.frames[bits] { return send(known, token, session) }

@@ -30,7 +30,7 @@ extension Shard {
             context.allowedOrigin = allowedOrigin(bytes.part(origin))
         }
         let route = match.route
-        if route == .unknown || route == .conversation {
+        if route == .unknown || route.hasVariable {
             context.instance = ByteBlock(copying: path)
         }
         if assembler.head.method == .options {
@@ -50,7 +50,11 @@ extension Shard {
             return true
         }
         switch route {
-        case .message, .conversations, .conversation:
+        case .events where connections[token.slot].requestsInFlight > 0:
+            // A stream ends its connection: what was asked before is answered first.
+            hold(token, .work)
+            return false
+        case .message, .conversations, .conversation, .events:
             return handleAPI(token, assembler, bytes, body, match, context)
         case .guest: handleGuest(token, assembler, bytes, body, context)
         case .socket: return handleUpgrade(token, assembler, bytes, context)
@@ -175,6 +179,8 @@ extension Shard {
             case .message:
                 try postMessage(token, assembler, bytes, body, principal, origin, context)
             case .conversations: try listConversations(assembler, bytes, principal, origin, context)
+            case .events:
+                try openEvents(token, assembler, bytes, match, principal, ordinal, context)
             default: try getConversation(assembler, bytes, match, principal, origin, context)
             }
         } catch {

@@ -201,6 +201,7 @@ extension Shard {
             let block = frame.block()
             for port in ports { port?.send(.broadcast(block)) }
             broadcastLocally(block)
+        case .events: preconditionFailure("who reads a stream sends no frames")
         }
     }
 
@@ -239,7 +240,11 @@ extension Shard {
     func sendText(_ payload: RawSpan, _ token: Token, _ session: SocketSession) {
         guard session.state != .closing, admitsMore(token, session) else { return }
         metrics.framesOut.add()
-        write(.text, payload, deflate: session.deflate, into: out)
+        if let stream = session.stream {
+            EventStreamEncoder.event(payload, stream.framing, into: out)
+        } else {
+            write(.text, payload, deflate: session.deflate, into: out)
+        }
         sendOut(token)
     }
 
@@ -265,6 +270,9 @@ extension Shard {
     /// Starts the close handshake; what was queued before goes out first.
     func closeSocket(_ token: Token, _ session: SocketSession, _ code: UInt16, _ reason: String) {
         guard session.state != .closing else { return }
+        if let stream = session.stream {
+            return endStream(token, session, stream, code == 4408 ? "slow consumer" : "ended")
+        }
         forget(token, session)
         session.state = .closing
         let text = ByteBlock(String(reason.prefix(120)))
@@ -332,7 +340,7 @@ extension Shard {
         session.inFlight = 0
         if !session.isForgotten {
             session.isForgotten = true
-            metrics.sockets.subtract()
+            (session.kind == .events ? metrics.streams : metrics.sockets).subtract()
         }
     }
 
@@ -354,6 +362,7 @@ extension Shard {
 
     func outboxDidDrain(_ token: Token, _ session: SocketSession) {
         guard session.state == .open else { return }
+        session.stream?.heartbeatsUnread = 0
         for (id, subscription) in session.subscriptions
         where subscription.state == .replaying && !subscription.isReading {
             readOn(token, session, id)

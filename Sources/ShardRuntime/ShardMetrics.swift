@@ -14,6 +14,7 @@ final class ShardMetrics: Sendable {
     let lagMicroseconds = Histogram.microseconds()
     let connections = Counter()
     let sockets = Counter()
+    let streams = Counter()
     let connectionsAccepted = Counter()
     let acceptFailures = Counter()
     let staleCompletions = Counter()

@@ -11,12 +11,12 @@ private func route(_ path: String) -> (route: Route, variable: String) {
 }
 
 private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
-    route == .unknown || route == .conversation ? nil : (route.pattern.description, route)
+    route == .unknown || route.hasVariable ? nil : (route.pattern.description, route)
 }
 
 @Suite struct RouterTests {
     @Test func `Every documented path has its route`() {
-        #expect(fixed.count == Route.allCases.count - 2)
+        #expect(fixed.count == Route.allCases.filter { !$0.hasVariable }.count - 1)
         for (path, wanted) in fixed {
             #expect(route(path).route == wanted, "\(path)")
             #expect(route(path).variable == "")
@@ -29,6 +29,19 @@ private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
             #expect(found.route == .conversation)
             #expect(found.variable == id)
         }
+    }
+
+    @Test func `A conversation's events have the id before them`() {
+        for id in ["x", "conv_0192a3b4-c5d6-7e8f-9a0b-1c2d3e4f5061", "events", "a b"] {
+            let found = route("/api/v2/chat/conversations/\(id)/events")
+            #expect(found.route == .events)
+            #expect(found.variable == id)
+        }
+        for tail in ["/event", "/eventss", "/events/", "//events", "/Events", "/x/events"] {
+            #expect(route("/api/v2/chat/conversations/x" + tail).route == .unknown, "\(tail)")
+        }
+        #expect(route("/api/v2/chat/conversations//events").route == .unknown)
+        #expect(route("/api/v2/chat/conversations/events").route == .conversation)
     }
 
     @Test func `One byte more, less or other than a path is no route`() {
