@@ -84,6 +84,8 @@ public struct ResponseHead {
     /// HTTP/1.0 clients need to be told that the connection stays open.
     public var saysKeepAlive = false
     public var isReplay = false
+    /// `Prefer: wait` was honoured (RFC 7240 section 3).
+    public var waitSeconds: Int?
     public var rate: RateHeaders?
     public var retryAfterSeconds: Int?
     public var allow: StaticString?
@@ -161,6 +163,11 @@ public final class ResponseWriter {
 
     private func writeRare(_ head: ResponseHead, into out: ByteWriter) {
         if head.isReplay { out.append("Idempotency-Replayed: true\r\n") }
+        if let seconds = head.waitSeconds {
+            out.append("Preference-Applied: wait=")
+            out.append(decimal: seconds)
+            out.append("\r\n")
+        }
         if let seconds = head.retryAfterSeconds {
             out.append("Retry-After: ")
             out.append(decimal: seconds)

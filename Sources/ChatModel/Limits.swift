@@ -66,6 +66,10 @@ public enum Limits {
     public static let closeTimeoutMilliseconds: UInt64 = 2_000
     public static let streamFrameMilliseconds: UInt64 = 40
     public static let streamFramesMax = 50
+    /// Requests of one core that wait for an entry, and those among them for the same conversation.
+    public static let pollsPerShardMax = 16_384
+    public static let pollsPerConversationMax = 64
+    public static let pollSecondsMax = 30
     public static let eventHeartbeatMilliseconds: UInt64 = 15_000
     /// A reader whose outbox was not empty for so many heartbeats has stopped to read.
     public static let eventHeartbeatsUnreadMax = 4

@@ -340,6 +340,7 @@ extension Shard {
             inFlight -= 1
         }
         if let stream = session.stream { return didAnswer(answer, token, session, stream) }
+        if let poll = session.poll { return didAnswer(answer, token, session, poll) }
         switch answer.result {
         case .failure(let problem):
             if let id = answer.about {

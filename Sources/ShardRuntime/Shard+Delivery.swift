@@ -153,6 +153,7 @@ extension Shard {
     private func pass(
         _ delivery: Delivery, _ encoding: DeliveryEncoding, _ token: Token, _ session: SocketSession
     ) {
+        if let poll = session.poll { return pass(delivery, token, session, poll) }
         if let except = delivery.except, except.token == token, Int(except.core) == index { return }
         guard delivery.seq > 0 else { return send(encoding, token, session) }
         guard var subscription = session.subscriptions[delivery.conversation] else { return }

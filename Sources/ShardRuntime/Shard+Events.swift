@@ -230,6 +230,7 @@ extension RequestContext {
         last.rate = rate
         last.allowedOrigin = allowedOrigin
         last.instance = instance
+        last.waitSeconds = waitSeconds
         return last
     }
 }

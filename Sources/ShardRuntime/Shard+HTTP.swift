@@ -270,6 +270,7 @@ extension Shard {
         head.saysKeepAlive = context.saysKeepAlive
         head.rate = context.rate
         head.allowedOrigin = context.allowedOrigin
+        head.waitSeconds = context.waitSeconds
         return head
     }
 

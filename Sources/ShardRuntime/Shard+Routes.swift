@@ -50,8 +50,11 @@ extension Shard {
             return true
         }
         switch route {
-        case .events where connections[token.slot].requestsInFlight > 0:
-            // A stream ends its connection: what was asked before is answered first.
+        case .events where connections[token.slot].requestsInFlight > 0,
+            .conversation
+        where connections[token.slot].requestsInFlight > 0 && assembler.head.value(.prefer) != nil:
+            // A stream ends its connection, and who waits keeps it: what was asked before is
+            // answered first.
             hold(token, .work)
             return false
         case .message, .conversations, .conversation, .events:
@@ -319,6 +322,7 @@ extension Shard {
         }
         let query = try PageQuery(bytes, assembler.head.query, scratch: scratch)
         let job = try query.history(id, try scope(principal, userID: nil), origin)
+        if polls(origin.token, assembler, bytes, query, job, principal, context) { return }
         expect(origin.token, origin.ordinal, context)
         store.read(.history(job))
     }

@@ -201,7 +201,7 @@ extension Shard {
             let block = frame.block()
             for port in ports { port?.send(.broadcast(block)) }
             broadcastLocally(block)
-        case .events: preconditionFailure("who reads a stream sends no frames")
+        case .events, .poll: preconditionFailure("who only reads sends no frames")
         }
     }
 
@@ -340,7 +340,12 @@ extension Shard {
         session.inFlight = 0
         if !session.isForgotten {
             session.isForgotten = true
-            (session.kind == .events ? metrics.streams : metrics.sockets).subtract()
+            switch session.kind {
+            case .events: metrics.streams.subtract()
+            case .poll: metrics.polls.subtract()
+            case .chat, .echo, .broadcast: metrics.sockets.subtract()
+            }
+            if let poll = session.poll { pollPlaces.giveBack(poll.query.conversation) }
         }
     }
 

@@ -69,6 +69,8 @@ package final class Shard: LoopDelegate {
     let responses = ResponseWriter()
     let assemblies = WebSocketAssemblyPool()
     let sockets = SocketDirectory()
+    let pollPlaces = PollPlaces(
+        totalMax: Limits.pollsPerShardMax, perConversationMax: Limits.pollsPerConversationMax)
     /// Where a response or frame is written before it is queued.
     let out = ByteWriter(capacity: 16_384)
     let scratch = ByteWriter(capacity: 4096)

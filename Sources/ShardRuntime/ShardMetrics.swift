@@ -15,6 +15,8 @@ final class ShardMetrics: Sendable {
     let connections = Counter()
     let sockets = Counter()
     let streams = Counter()
+    let polls = Counter()
+    let pollsRefused = Counter()
     let connectionsAccepted = Counter()
     let acceptFailures = Counter()
     let staleCompletions = Counter()

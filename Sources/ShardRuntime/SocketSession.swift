@@ -32,9 +32,10 @@ struct Subscription {
     var isCatchingUp = false
 }
 
-/// A subscriber: the socket side of a connection, or an event stream, which only reads.
+/// A subscriber: the socket side of a connection, or what only reads: an event
+/// stream, or a request that waits for an entry.
 final class SocketSession {
-    enum Kind { case chat, echo, broadcast, events }
+    enum Kind { case chat, echo, broadcast, events, poll }
     enum State { case anonymous, connecting, open, closing }
 
     let kind: Kind
@@ -43,6 +44,8 @@ final class SocketSession {
     let deflate: DeflateParameters?
     /// Set on event streams.
     var stream: EventStream?
+    /// Set on requests that wait.
+    var poll: HistoryPoll?
     var principal: Principal?
     var user: UserKey?
     var shardKey: UInt16 = 0
@@ -64,7 +67,7 @@ final class SocketSession {
         state =
             switch kind {
             case .chat: .anonymous
-            case .events: .connecting
+            case .events, .poll: .connecting
             case .echo, .broadcast: .open
             }
     }

@@ -100,6 +100,7 @@ private func isAcceptable(_ text: String) -> Bool { isAcceptable(Array(text.utf8
 
     @Test func `Each rare field adds its lines and no others`() {
         #expect(added { $0.isReplay = true } == "Idempotency-Replayed: true\r\n")
+        #expect(added { $0.waitSeconds = 30 } == "Preference-Applied: wait=30\r\n")
         #expect(added { $0.retryAfterSeconds = 17 } == "Retry-After: 17\r\n")
         #expect(added { $0.retryAfterSeconds = 0 } == "Retry-After: 0\r\n")
         #expect(added { $0.allow = "GET, HEAD, OPTIONS" } == "Allow: GET, HEAD, OPTIONS\r\n")
