@@ -5,7 +5,7 @@ import Wire
 public enum Route: UInt8, Sendable, CaseIterable {
     case unknown = 0
     case index, health, healthDetailed, livez, readyz, startupz, metrics, info, openapi
-    case guest, message, conversations, conversation, events, socket
+    case guest, message, conversations, conversation, events, cancel, socket
     case benchPlaintext, benchSink, benchEcho, benchBroadcast
 
     /// The path as documented; also the `route` label of the metrics.
@@ -26,6 +26,7 @@ public enum Route: UInt8, Sendable, CaseIterable {
         case .conversations: "/api/v2/chat/conversations"
         case .conversation: "/api/v2/chat/conversations/{id}"
         case .events: "/api/v2/chat/conversations/{id}/events"
+        case .cancel: "/api/v2/chat/runs/{id}/cancel"
         case .socket: "/api/v2/chat/ws"
         case .benchPlaintext: "/bench/plaintext"
         case .benchSink: "/bench/sink"
@@ -37,12 +38,12 @@ public enum Route: UInt8, Sendable, CaseIterable {
     public var isBench: Bool { rawValue >= Route.benchPlaintext.rawValue }
 
     /// A part of the path is an id.
-    public var hasVariable: Bool { self == .conversation || self == .events }
+    public var hasVariable: Bool { self == .conversation || self == .events || self == .cancel }
 
     /// For the Allow header. GET routes answer HEAD too; OPTIONS is a preflight.
     public var allows: StaticString {
         switch self {
-        case .guest, .message, .benchSink: "POST, OPTIONS"
+        case .guest, .message, .cancel, .benchSink: "POST, OPTIONS"
         case .socket, .benchEcho, .benchBroadcast: "GET, OPTIONS"
         default: "GET, HEAD, OPTIONS"
         }
@@ -50,7 +51,7 @@ public enum Route: UInt8, Sendable, CaseIterable {
 
     public func accepts(_ method: HTTPMethod) -> Bool {
         switch self {
-        case .guest, .message, .benchSink: method == .post
+        case .guest, .message, .cancel, .benchSink: method == .post
         case .socket, .benchEcho, .benchBroadcast: method == .get
         default: method == .get || method == .head
         }
@@ -92,7 +93,8 @@ public enum Router {
             return fixed(path, "/bench/plaintext", .benchPlaintext)
         case 18: return fixed(path, "/api/v2/auth/guest", .guest)
         case 20: return fixed(path, "/api/v2/chat/message", .message)
-        case 26: return fixed(path, "/api/v2/chat/conversations", .conversations)
+        case 26 where path.equals("/api/v2/chat/conversations"):
+            return RouteMatch(route: .conversations, variable: .empty)
         default: return variable(path)
         }
     }
@@ -104,6 +106,15 @@ public enum Router {
     }
 
     private static func variable(_ path: RawSpan) -> RouteMatch {
+        let runs: StaticString = "/api/v2/chat/runs/"
+        if path.hasPrefix(runs) {
+            let start = runs.utf8CodeUnitCount
+            let slash = path.firstOffset(of: 0x2F, from: start)
+            let tail = path.extracting(slash..<path.byteCount)
+            if slash > start, tail.equals("/cancel") {
+                return RouteMatch(route: .cancel, variable: ByteRange(start, slash))
+            }
+        }
         let prefix: StaticString = "/api/v2/chat/conversations/"
         if path.byteCount > prefix.utf8CodeUnitCount, path.hasPrefix(prefix) {
             let rest = ByteRange(prefix.utf8CodeUnitCount, path.byteCount)

@@ -57,7 +57,7 @@ extension Shard {
             // answered first.
             hold(token, .work)
             return false
-        case .message, .conversations, .conversation, .events:
+        case .message, .conversations, .conversation, .events, .cancel:
             return handleAPI(token, assembler, bytes, body, match, context)
         case .guest: handleGuest(token, assembler, bytes, body, context)
         case .socket: return handleUpgrade(token, assembler, bytes, context)
@@ -182,6 +182,7 @@ extension Shard {
             case .message:
                 try postMessage(token, assembler, bytes, body, principal, origin, context)
             case .conversations: try listConversations(assembler, bytes, principal, origin, context)
+            case .cancel: try cancelRun(assembler, bytes, match, principal, origin, context)
             case .events:
                 try openEvents(token, assembler, bytes, match, principal, ordinal, context)
             default: try getConversation(assembler, bytes, match, principal, origin, context)

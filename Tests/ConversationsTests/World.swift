@@ -9,7 +9,7 @@ import ChatModel
 
 /// One request and what became of it.
 struct Ticket {
-    enum Kind { case submit, subscribe, connect, typing, cancel }
+    enum Kind { case submit, subscribe, connect, typing, cancel, cancelOverHTTP }
 
     let kind: Kind
     let person: Person
@@ -201,12 +201,15 @@ final class World {
         return number
     }
 
-    @discardableResult func cancel(_ person: Person, core: UInt8, run: Identifier) -> Int {
+    @discardableResult func cancel(_ person: Person, core: UInt8?, run: Identifier) -> Int {
         let number = tickets.count
-        let origin = origin(core: core, isSocket: true)
-        open(.cancel, person)
+        // Without a socket's core it comes over HTTP.
+        let origin = origin(core: core ?? 0, isSocket: core != nil)
+        open(core == nil ? .cancelOverHTTP : .cancel, person)
         owner.receive(
-            .cancel(origin, frameID: ByteBlock("f-\(number)"), person.principal, run: run))
+            .cancel(
+                origin, frameID: core == nil ? nil : ByteBlock("f-\(number)"), person.principal,
+                run: run))
         take()
         return number
     }

@@ -44,6 +44,18 @@ private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
         #expect(route("/api/v2/chat/conversations/events").route == .conversation)
     }
 
+    @Test func `A run is cancelled by its id`() {
+        for id in ["x", "run_0192a3b4-c5d6-7e8f-9a0b-1c2d3e4f5061", "cancel"] {
+            let found = route("/api/v2/chat/runs/\(id)/cancel")
+            #expect(found.route == .cancel)
+            #expect(found.variable == id)
+        }
+        for tail in ["", "/", "/x", "/x/", "/x/cancel/", "/x/cancelled", "//cancel", "/x/y/cancel"]
+        {
+            #expect(route("/api/v2/chat/runs" + tail).route == .unknown, "\(tail)")
+        }
+    }
+
     @Test func `One byte more, less or other than a path is no route`() {
         for (path, wanted) in fixed where path != "/" {
             let bytes = Array(path.utf8)
@@ -83,7 +95,7 @@ private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
     }
 
     @Test func `Each route accepts its methods and no other`() {
-        let posts: [Route] = [.guest, .message, .benchSink]
+        let posts: [Route] = [.guest, .message, .cancel, .benchSink]
         let sockets: [Route] = [.socket, .benchEcho, .benchBroadcast]
         let methods: [HTTPMethod] = [.get, .head, .post, .put, .delete, .patch, .options]
         for route in Route.allCases where route != .unknown {
