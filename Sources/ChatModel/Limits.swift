@@ -35,6 +35,8 @@ public enum Limits {
     public static let pipelinedRequestsMax = 32
     public static let socketMessagesInFlightMax = 64
     public static let subscriptionsPerSocketMax = 256
+    /// Those that named themselves and are told of.
+    public static let devicesPerSessionMax = 32
     public static let outboxBytesMax = 1 << 20
     public static let echoOutboxBytesMax = 64 << 20
     public static let echoMessageBytesMax = 16 << 20

@@ -5,7 +5,8 @@ import Wire
 public enum Route: UInt8, Sendable, CaseIterable {
     case unknown = 0
     case index, health, healthDetailed, livez, readyz, startupz, metrics, info, openapi
-    case guest, message, conversations, conversation, events, cancel, socket
+    case guest, message, conversations, conversation, events, cancel, sessions, session
+    case socket
     case benchPlaintext, benchSink, benchEcho, benchBroadcast
 
     /// The path as documented; also the `route` label of the metrics.
@@ -27,6 +28,8 @@ public enum Route: UInt8, Sendable, CaseIterable {
         case .conversation: "/api/v2/chat/conversations/{id}"
         case .events: "/api/v2/chat/conversations/{id}/events"
         case .cancel: "/api/v2/chat/runs/{id}/cancel"
+        case .sessions: "/api/v2/chat/sessions"
+        case .session: "/api/v2/chat/sessions/{id}"
         case .socket: "/api/v2/chat/ws"
         case .benchPlaintext: "/bench/plaintext"
         case .benchSink: "/bench/sink"
@@ -38,13 +41,16 @@ public enum Route: UInt8, Sendable, CaseIterable {
     public var isBench: Bool { rawValue >= Route.benchPlaintext.rawValue }
 
     /// A part of the path is an id.
-    public var hasVariable: Bool { self == .conversation || self == .events || self == .cancel }
+    public var hasVariable: Bool {
+        self == .conversation || self == .events || self == .cancel || self == .session
+    }
 
     /// For the Allow header. GET routes answer HEAD too; OPTIONS is a preflight.
     public var allows: StaticString {
         switch self {
         case .guest, .message, .cancel, .benchSink: "POST, OPTIONS"
         case .socket, .benchEcho, .benchBroadcast: "GET, OPTIONS"
+        case .session: "GET, HEAD, DELETE, OPTIONS"
         default: "GET, HEAD, OPTIONS"
         }
     }
@@ -53,6 +59,7 @@ public enum Route: UInt8, Sendable, CaseIterable {
         switch self {
         case .guest, .message, .cancel, .benchSink: method == .post
         case .socket, .benchEcho, .benchBroadcast: method == .get
+        case .session: method == .get || method == .head || method == .delete
         default: method == .get || method == .head
         }
     }
@@ -93,6 +100,7 @@ public enum Router {
             return fixed(path, "/bench/plaintext", .benchPlaintext)
         case 18: return fixed(path, "/api/v2/auth/guest", .guest)
         case 20: return fixed(path, "/api/v2/chat/message", .message)
+        case 21: return fixed(path, "/api/v2/chat/sessions", .sessions)
         case 26 where path.equals("/api/v2/chat/conversations"):
             return RouteMatch(route: .conversations, variable: .empty)
         default: return variable(path)
@@ -106,6 +114,13 @@ public enum Router {
     }
 
     private static func variable(_ path: RawSpan) -> RouteMatch {
+        let sessions: StaticString = "/api/v2/chat/sessions/"
+        if path.hasPrefix(sessions), path.byteCount > sessions.utf8CodeUnitCount {
+            let rest = ByteRange(sessions.utf8CodeUnitCount, path.byteCount)
+            if path.part(rest).firstOffset(of: 0x2F) == rest.count {
+                return RouteMatch(route: .session, variable: rest)
+            }
+        }
         let runs: StaticString = "/api/v2/chat/runs/"
         if path.hasPrefix(runs) {
             let start = runs.utf8CodeUnitCount

@@ -130,6 +130,9 @@ extension Shard {
         setDeadline(token, Limits.heartbeatMilliseconds)
         expectAnswer(session)
         ask(.connect(origin(token), user, shardKey: session.shardKey), shardKey: session.shardKey)
+        if let deviceID, session.user != nil {
+            ask(.deviceCame(user, deviceID), shardKey: session.shardKey)
+        }
     }
 
     private func didConnect(_ token: Token, _ session: SocketSession, _ sessionID: ByteSlice) {

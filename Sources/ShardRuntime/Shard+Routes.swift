@@ -57,7 +57,8 @@ extension Shard {
             // answered first.
             hold(token, .work)
             return false
-        case .message, .conversations, .conversation, .events, .cancel:
+        case .message, .conversations, .conversation, .events, .cancel, .session,
+            .sessions:
             return handleAPI(token, assembler, bytes, body, match, context)
         case .guest: handleGuest(token, assembler, bytes, body, context)
         case .socket: return handleUpgrade(token, assembler, bytes, context)
@@ -182,6 +183,8 @@ extension Shard {
             case .message:
                 try postMessage(token, assembler, bytes, body, principal, origin, context)
             case .conversations: try listConversations(assembler, bytes, principal, origin, context)
+            case .session: try session(assembler, bytes, match, principal, origin, context)
+            case .sessions: try listSessions(assembler, bytes, principal, origin, context)
             case .cancel: try cancelRun(assembler, bytes, match, principal, origin, context)
             case .events:
                 try openEvents(token, assembler, bytes, match, principal, ordinal, context)

@@ -332,6 +332,9 @@ extension Shard {
             if sockets.unfollow(id, token) { forgetIfUnfollowed(id) }
         }
         session.subscriptions.removeAll()
+        if let user = session.user, let deviceID = session.deviceID {
+            ask(.deviceWent(user, deviceID), shardKey: session.shardKey)
+        }
         if let user = session.user, sockets.remove(token, of: user) {
             ask(.detach(core: UInt8(index), user), shardKey: session.shardKey)
         }

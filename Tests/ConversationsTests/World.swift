@@ -75,6 +75,7 @@ final class World {
     private(set) var pending: [CommitUnit] = []
     private(set) var reads: [OwnerRead] = []
     var frames: [Frame] = []
+    var dismissed: [(user: UserKey, cores: UInt64)] = []
     var violations: [String] = []
     private var foreignIDs = IdentifierSource(seed: 999)
     private(set) var milliseconds: UInt64 = 1_700_000_000_000
@@ -272,6 +273,7 @@ final class World {
             case .read(let read): reads.append(read)
             case .answer(let answer): didAnswer(answer)
             case .deliver(let delivery, let cores): didDeliver(delivery, cores)
+            case .dismiss(let key, let cores): dismissed.append((key, cores))
             }
         }
         // A tick visits runs in a dictionary's order: sort, so that a seed replays in another

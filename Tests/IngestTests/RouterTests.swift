@@ -44,6 +44,15 @@ private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
         #expect(route("/api/v2/chat/conversations/events").route == .conversation)
     }
 
+    @Test func `A session's path gives its id`() {
+        let found = route("/api/v2/chat/sessions/sess_1")
+        #expect(found.route == .session)
+        #expect(found.variable == "sess_1")
+        for path in ["/", "/x/", "//", "/x/y"] {
+            #expect(route("/api/v2/chat/sessions" + path).route == .unknown)
+        }
+    }
+
     @Test func `A run is cancelled by its id`() {
         for id in ["x", "run_0192a3b4-c5d6-7e8f-9a0b-1c2d3e4f5061", "cancel"] {
             let found = route("/api/v2/chat/runs/\(id)/cancel")
@@ -103,6 +112,8 @@ private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
                 let wanted: Bool =
                     if posts.contains(route) { method == .post } else if sockets.contains(route) {
                         method == .get
+                    } else if route == .session {
+                        [.get, .head, .delete].contains(method)
                     } else { method == .get || method == .head }
                 #expect(route.accepts(method) == wanted, "\(method) \(route)")
             }
@@ -110,7 +121,9 @@ private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
     }
 
     @Test func `The Allow header names what is accepted, and OPTIONS`() {
-        let names: [(HTTPMethod, String)] = [(.get, "GET"), (.head, "HEAD"), (.post, "POST")]
+        let names: [(HTTPMethod, String)] = [
+            (.get, "GET"), (.head, "HEAD"), (.post, "POST"), (.delete, "DELETE"),
+        ]
         for route in Route.allCases where route != .unknown {
             let allowed = route.allows.description.split(separator: ", ").map(String.init)
             #expect(allowed == names.filter { route.accepts($0.0) }.map(\.1) + ["OPTIONS"])
