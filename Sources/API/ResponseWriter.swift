@@ -72,6 +72,9 @@ public struct RateHeaders: Sendable {
     }
 }
 
+/// How the end of a response's body is told (RFC 9112 section 6).
+public enum BodyFraming: Sendable { case length, chunked, untilClose }
+
 /// All that a response's head says beyond its status and body.
 public struct ResponseHead {
     public var status: Int
@@ -81,6 +84,8 @@ public struct ResponseHead {
     /// HTTP/1.0 clients need to be told that the connection stays open.
     public var saysKeepAlive = false
     public var isReplay = false
+    /// `Prefer: wait` was honoured (RFC 7240 section 3).
+    public var waitSeconds: Int?
     public var rate: RateHeaders?
     public var retryAfterSeconds: Int?
     public var allow: StaticString?
@@ -89,6 +94,9 @@ public struct ResponseHead {
     public var allowedOrigin: ByteBlock?
     public var contentSecurityPolicy: ByteBlock?
     public var isCacheable = false
+    public var framing = BodyFraming.length
+    /// Sent on as it comes: no cache keeps it and no proxy gathers it.
+    public var isStream = false
 
     public init(status: Int, contentType: StaticString, requestID: RequestID, keepsAlive: Bool) {
         self.status = status
@@ -104,6 +112,7 @@ public enum MediaType {
     public static let health: StaticString = "application/health+json"
     public static let text: StaticString = "text/plain; charset=utf-8"
     public static let html: StaticString = "text/html; charset=utf-8"
+    public static let events: StaticString = "text/event-stream"
     public static let yaml: StaticString = "application/yaml"
     public static let metrics: StaticString = "text/plain; version=0.0.4; charset=utf-8"
     public static let openMetrics: StaticString =
@@ -130,9 +139,14 @@ public final class ResponseWriter {
         if head.status != 204 {
             out.append("Content-Type: ")
             out.append(head.contentType)
-            out.append("\r\nContent-Length: ")
-            out.append(decimal: UInt64(bodyBytes))
-            out.append("\r\n")
+            switch head.framing {
+            case .length:
+                out.append("\r\nContent-Length: ")
+                out.append(decimal: UInt64(bodyBytes))
+                out.append("\r\n")
+            case .chunked: out.append("\r\nTransfer-Encoding: chunked\r\n")
+            case .untilClose: out.append("\r\n")
+            }
         }
         out.append("X-Request-ID: ")
         head.requestID.write(into: out)
@@ -149,6 +163,11 @@ public final class ResponseWriter {
 
     private func writeRare(_ head: ResponseHead, into out: ByteWriter) {
         if head.isReplay { out.append("Idempotency-Replayed: true\r\n") }
+        if let seconds = head.waitSeconds {
+            out.append("Preference-Applied: wait=")
+            out.append(decimal: seconds)
+            out.append("\r\n")
+        }
         if let seconds = head.retryAfterSeconds {
             out.append("Retry-After: ")
             out.append(decimal: seconds)
@@ -177,6 +196,7 @@ public final class ResponseWriter {
             out.append(policy)
             out.append("\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n")
         }
+        if head.isStream { out.append("Cache-Control: no-store\r\nX-Accel-Buffering: no\r\n") }
         if head.isCacheable { out.append("Cache-Control: no-cache\r\n") }
     }
 

@@ -35,6 +35,8 @@ public enum Limits {
     public static let pipelinedRequestsMax = 32
     public static let socketMessagesInFlightMax = 64
     public static let subscriptionsPerSocketMax = 256
+    /// Those that named themselves and are told of.
+    public static let devicesPerSessionMax = 32
     public static let outboxBytesMax = 1 << 20
     public static let echoOutboxBytesMax = 64 << 20
     public static let echoMessageBytesMax = 16 << 20
@@ -66,4 +68,13 @@ public enum Limits {
     public static let closeTimeoutMilliseconds: UInt64 = 2_000
     public static let streamFrameMilliseconds: UInt64 = 40
     public static let streamFramesMax = 50
+    /// Requests of one core that wait for an entry, and those among them for the same conversation.
+    public static let pollsPerShardMax = 16_384
+    public static let pollsPerConversationMax = 64
+    public static let pollSecondsMax = 30
+    public static let eventHeartbeatMilliseconds: UInt64 = 15_000
+    /// A reader whose outbox was not empty for so many heartbeats has stopped to read.
+    public static let eventHeartbeatsUnreadMax = 4
+    /// Clients of a stream that ended come back after this, and up to twice of it.
+    public static let eventRetryMilliseconds: UInt64 = 2_000
 }

@@ -149,6 +149,12 @@ public enum OwnerRequest: Sendable {
     case detach(core: UInt8, UserKey)
     case typing(Origin, frameID: ByteBlock?, Principal, Identifier, isStart: Bool)
     case cancel(Origin, frameID: ByteBlock?, Principal, run: Identifier)
+    /// A socket that named its device has come, or has gone.
+    case deviceCame(UserKey, ByteBlock)
+    case deviceWent(UserKey, ByteBlock)
+    case session(Origin, Principal, Identifier)
+    case sessions(Origin, UserKey)
+    case endSession(Origin, Principal, Identifier)
 }
 
 /// What an engine says to a message.

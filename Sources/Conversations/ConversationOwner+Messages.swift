@@ -251,7 +251,10 @@ extension ConversationOwner {
         user.sessionSeenMilliseconds = nowMilliseconds
         if let session = user.session, idle <= sessionTimeToLiveMilliseconds { return session }
         let session = identifiers.next(milliseconds: nowMilliseconds, shardKey: shardKey)
+        if let before = user.session { sessions[before] = nil }
+        user.deviceList.removeAll { $0.socketCount == 0 }
         user.session = session
+        sessions[session] = key
         return session
     }
 

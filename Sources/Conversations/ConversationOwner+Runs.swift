@@ -118,13 +118,29 @@ extension ConversationOwner {
             let run = state.run,
             mayAccess(principal, state)
         else {
-            return complain(
-                origin, frameID, Problem(.notFound, "There is no such run; it may have ended."))
+            let problem = Problem(.notFound, "There is no such run; it may have ended.")
+            return origin.isSocket
+                ? complain(origin, frameID, problem) : fail(origin, frameID, problem)
         }
         // Its message is already on its way into the log: too late, and its end is told by that.
+        if !origin.isSocket { accept(run, in: state, origin) }
         guard !run.isFinishing else { return }
         counters.runsCancelled += 1
         finish(run, in: state, reason: "cancelled", reply: nil)
+    }
+
+    /// A socket sees the run's end as a frame; who asked over HTTP may have nothing else.
+    private func accept(_ run: Run, in state: ConversationState, _ origin: Origin) {
+        encoder.removeAll()
+        encoder.append("{\"run_id\":\"")
+        run.id.write(.run, into: encoder)
+        encoder.append("\",\"conversation_id\":\"")
+        state.row.id.write(.conversation, into: encoder)
+        encoder.append(
+            run.isFinishing
+                ? "\",\"state\":\"finishing\"}" : "\",\"state\":\"ended\",\"reason\":\"cancelled\"}"
+        )
+        succeed(origin, status: 202, ByteSlice(encoder.block()))
     }
 
     /// A reply that was committed with its message is still shown as a run to those who watch.

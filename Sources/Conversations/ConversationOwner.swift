@@ -19,6 +19,8 @@ public enum OwnerAction {
     case answer(Answer)
     /// To every core of the mask.
     case deliver(Delivery, cores: UInt64)
+    /// The user's sockets are to be closed, on every core of the mask.
+    case dismiss(UserKey, cores: UInt64)
 }
 
 /// Counts for the metrics; only ever grow.
@@ -46,6 +48,8 @@ public final class ConversationOwner {
 
     var conversations: [Identifier: ConversationState] = [:]
     var users: [UserKey: UserState] = [:]
+    /// Whose each session is.
+    var sessions: [Identifier: UserKey] = [:]
     /// Requests that wait for a conversation to be read.
     var unread: [Identifier: [OwnerRequest]] = [:]
     /// Conversations of which a read is on its way.
@@ -122,6 +126,13 @@ public final class ConversationOwner {
             typing(state, origin, frameID, principal, isStart: isStart)
         case .cancel(let origin, let frameID, let principal, let run):
             cancel(run, origin, frameID, principal)
+        case .deviceCame(let key, let id):
+            users[key]?.deviceCame(id, nowMilliseconds: nowMilliseconds)
+        case .deviceWent(let key, let id):
+            users[key]?.deviceWent(id, nowMilliseconds: nowMilliseconds)
+        case .session(let origin, let principal, let id): session(id, origin, principal)
+        case .sessions(let origin, let key): sessions(of: key, origin)
+        case .endSession(let origin, let principal, let id): endSession(id, origin, principal)
         }
     }
 
@@ -252,7 +263,9 @@ public final class ConversationOwner {
             refuseSubscription(origin, frameID, id, problem)
         case .typing(let origin, let frameID, _, _, _), .cancel(let origin, let frameID, _, _):
             complain(origin, frameID, problem)
-        case .forget, .connect, .detach: break
+        case .forget, .connect, .detach, .deviceCame, .deviceWent, .session, .sessions,
+            .endSession:
+            break
         }
     }
 
@@ -296,6 +309,7 @@ public final class ConversationOwner {
                 state.wasTouched = false
                 userClock.settle(.spared)
             } else {
+                if let session = users[key]?.session { sessions[session] = nil }
                 users[key] = nil
                 userClock.settle(.gone)
             }

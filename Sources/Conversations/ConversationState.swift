@@ -138,6 +138,8 @@ final class UserState {
     var open: [Identifier?] = Array(repeating: nil, count: Channel.allCases.count)
     var session: Identifier?
     var sessionSeenMilliseconds: UInt64 = 0
+    /// What named itself during the session.
+    var deviceList: [Device] = []
     /// A bit for each core that has sockets of this user.
     var devices: UInt64 = 0
     /// Messages that wait for the user's conversations to be read.

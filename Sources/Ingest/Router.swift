@@ -5,7 +5,8 @@ import Wire
 public enum Route: UInt8, Sendable, CaseIterable {
     case unknown = 0
     case index, health, healthDetailed, livez, readyz, startupz, metrics, info, openapi
-    case guest, message, conversations, conversation, socket
+    case guest, message, conversations, conversation, events, cancel, sessions, session
+    case socket
     case benchPlaintext, benchSink, benchEcho, benchBroadcast
 
     /// The path as documented; also the `route` label of the metrics.
@@ -25,6 +26,10 @@ public enum Route: UInt8, Sendable, CaseIterable {
         case .message: "/api/v2/chat/message"
         case .conversations: "/api/v2/chat/conversations"
         case .conversation: "/api/v2/chat/conversations/{id}"
+        case .events: "/api/v2/chat/conversations/{id}/events"
+        case .cancel: "/api/v2/chat/runs/{id}/cancel"
+        case .sessions: "/api/v2/chat/sessions"
+        case .session: "/api/v2/chat/sessions/{id}"
         case .socket: "/api/v2/chat/ws"
         case .benchPlaintext: "/bench/plaintext"
         case .benchSink: "/bench/sink"
@@ -35,19 +40,26 @@ public enum Route: UInt8, Sendable, CaseIterable {
 
     public var isBench: Bool { rawValue >= Route.benchPlaintext.rawValue }
 
+    /// A part of the path is an id.
+    public var hasVariable: Bool {
+        self == .conversation || self == .events || self == .cancel || self == .session
+    }
+
     /// For the Allow header. GET routes answer HEAD too; OPTIONS is a preflight.
     public var allows: StaticString {
         switch self {
-        case .guest, .message, .benchSink: "POST, OPTIONS"
+        case .guest, .message, .cancel, .benchSink: "POST, OPTIONS"
         case .socket, .benchEcho, .benchBroadcast: "GET, OPTIONS"
+        case .session: "GET, HEAD, DELETE, OPTIONS"
         default: "GET, HEAD, OPTIONS"
         }
     }
 
     public func accepts(_ method: HTTPMethod) -> Bool {
         switch self {
-        case .guest, .message, .benchSink: method == .post
+        case .guest, .message, .cancel, .benchSink: method == .post
         case .socket, .benchEcho, .benchBroadcast: method == .get
+        case .session: method == .get || method == .head || method == .delete
         default: method == .get || method == .head
         }
     }
@@ -88,7 +100,9 @@ public enum Router {
             return fixed(path, "/bench/plaintext", .benchPlaintext)
         case 18: return fixed(path, "/api/v2/auth/guest", .guest)
         case 20: return fixed(path, "/api/v2/chat/message", .message)
-        case 26: return fixed(path, "/api/v2/chat/conversations", .conversations)
+        case 21: return fixed(path, "/api/v2/chat/sessions", .sessions)
+        case 26 where path.equals("/api/v2/chat/conversations"):
+            return RouteMatch(route: .conversations, variable: .empty)
         default: return variable(path)
         }
     }
@@ -100,12 +114,30 @@ public enum Router {
     }
 
     private static func variable(_ path: RawSpan) -> RouteMatch {
+        let sessions: StaticString = "/api/v2/chat/sessions/"
+        if path.hasPrefix(sessions), path.byteCount > sessions.utf8CodeUnitCount {
+            let rest = ByteRange(sessions.utf8CodeUnitCount, path.byteCount)
+            if path.part(rest).firstOffset(of: 0x2F) == rest.count {
+                return RouteMatch(route: .session, variable: rest)
+            }
+        }
+        let runs: StaticString = "/api/v2/chat/runs/"
+        if path.hasPrefix(runs) {
+            let start = runs.utf8CodeUnitCount
+            let slash = path.firstOffset(of: 0x2F, from: start)
+            let tail = path.extracting(slash..<path.byteCount)
+            if slash > start, tail.equals("/cancel") {
+                return RouteMatch(route: .cancel, variable: ByteRange(start, slash))
+            }
+        }
         let prefix: StaticString = "/api/v2/chat/conversations/"
         if path.byteCount > prefix.utf8CodeUnitCount, path.hasPrefix(prefix) {
             let rest = ByteRange(prefix.utf8CodeUnitCount, path.byteCount)
-            if path.part(rest).firstOffset(of: 0x2F) == rest.count {
-                return RouteMatch(route: .conversation, variable: rest)
-            }
+            let slash = path.part(rest).firstOffset(of: 0x2F)
+            if slash == rest.count { return RouteMatch(route: .conversation, variable: rest) }
+            let id = ByteRange(prefix.utf8CodeUnitCount, prefix.utf8CodeUnitCount + slash)
+            let tail = path.part(ByteRange(prefix.utf8CodeUnitCount + slash, path.byteCount))
+            if slash > 0, tail.equals("/events") { return RouteMatch(route: .events, variable: id) }
         }
         return RouteMatch(route: .unknown, variable: .empty)
     }

@@ -13,6 +13,10 @@ struct Connection {
         /// The body of a request is read and counted, not kept.
         case sink
         case socket
+        /// The answer to a request is an event stream, or the owner is asked whether it is.
+        case events
+        /// A request waits for the next entry of a conversation.
+        case poll
         /// All is said; what the peer still sends is thrown away until it closes or the time is up.
         case lingering
     }
@@ -75,6 +79,8 @@ struct RequestContext {
     var tenant: TenantIndex?
     var rate: RateHeaders?
     var allowedOrigin: ByteBlock?
+    /// Of `Prefer: wait`, once it was honoured.
+    var waitSeconds: Int?
     /// The path for problem details; nil: the route's pattern.
     var instance: ByteBlock?
 

@@ -151,10 +151,17 @@ struct MetricsExposition {
 
     private func writeSockets(_ text: MetricText) {
         text.single("chat_ws_connections", .gauge, "Open WebSockets.", total(\.sockets))
+        text.single("chat_sse_connections", .gauge, "Open event streams.", total(\.streams))
+        text.single(
+            "chat_long_polls", .gauge, "Requests that wait for an entry.", total(\.polls))
+        text.single(
+            "chat_long_polls_refused", .counter, "Requests that found no place to wait.",
+            total(\.pollsRefused))
         text.single(
             "chat_ws_frames_sent", .counter, "Frames queued to sockets.", total(\.framesOut))
         text.single(
-            "chat_slow_consumers", .counter, "Sockets closed with 4408.", total(\.slowConsumers))
+            "chat_slow_consumers", .counter, "Sockets and streams that did not read.",
+            total(\.slowConsumers))
         text.single(
             "chat_connections", .gauge, "Open connections of any kind.", total(\.connections))
         text.single(

@@ -130,6 +130,9 @@ extension Shard {
         setDeadline(token, Limits.heartbeatMilliseconds)
         expectAnswer(session)
         ask(.connect(origin(token), user, shardKey: session.shardKey), shardKey: session.shardKey)
+        if let deviceID, session.user != nil {
+            ask(.deviceCame(user, deviceID), shardKey: session.shardKey)
+        }
     }
 
     private func didConnect(_ token: Token, _ session: SocketSession, _ sessionID: ByteSlice) {
@@ -174,7 +177,7 @@ extension Shard {
         return origin
     }
 
-    private func expectAnswer(_ session: SocketSession) {
+    func expectAnswer(_ session: SocketSession) {
         session.inFlight += 1
         inFlight += 1
     }
@@ -339,6 +342,8 @@ extension Shard {
             session.inFlight -= 1
             inFlight -= 1
         }
+        if let stream = session.stream { return didAnswer(answer, token, session, stream) }
+        if let poll = session.poll { return didAnswer(answer, token, session, poll) }
         switch answer.result {
         case .failure(let problem):
             if let id = answer.about {
@@ -372,6 +377,8 @@ extension Shard {
         _ problem: Problem, _ id: ByteBlock?, _ token: Token, _ session: SocketSession,
         about conversation: Identifier? = nil
     ) {
+        // The reader resumes behind the last entry that it has.
+        if let stream = session.stream { return endStream(token, session, stream, "ended") }
         scratch.removeAll()
         scratch.append("{\"type\":\"error\"")
         appendID(id)

@@ -98,6 +98,8 @@ extension Shard {
             case .http: offset = driveHTTP(token, bytes.bytes, from: offset)
             case .sink: offset = driveSink(token, bytes.bytes, from: offset)
             case .socket: offset = driveSocket(token, &bytes, from: offset)
+            case .events: offset = driveEvents(token, bytes.bytes, from: offset)
+            case .poll: hold(token, .work)
             case .lingering: return bytes.byteCount
             }
             guard connections.contains(token) else { return bytes.byteCount }
@@ -114,6 +116,10 @@ extension Shard {
         let slot = token.slot
         let isOrderly = result == 0
         connections[slot].peerClosed = true
+        if isOrderly, let session = connections[slot].session, let poll = session.poll {
+            // Nobody knows whether it still listens: it is answered now.
+            endPoll(token, session, poll)
+        }
         // Half-closed: what was asked is still answered.
         let isOwed = connections[slot].requestsInFlight > 0 || !connections[slot].queue.isEmpty
         if isOrderly, connections[slot].phase == .http, isOwed {
@@ -160,6 +166,7 @@ extension Shard {
     /// True when the connection may bring more work.
     func hasRoom(_ token: Token) -> Bool {
         let slot = token.slot
+        if connections[slot].phase == .poll { return false }
         if let session = connections[slot].session {
             return session.inFlight < Limits.socketMessagesInFlightMax
                 && connections[slot].queue.byteCount < Limits.outboxBytesMax
@@ -256,6 +263,14 @@ extension Shard {
         case .lingering: close(token)
         case .socket:
             if let session = connections[slot].session { socketTimedOut(token, session) }
+        case .events:
+            if let session = connections[slot].session, let stream = session.stream {
+                streamTimedOut(token, session, stream)
+            }
+        case .poll:
+            if let session = connections[slot].session, let poll = session.poll {
+                pollTimedOut(token, session, poll)
+            }
         case .http, .sink: requestTimedOut(token)
         }
     }
@@ -316,11 +331,17 @@ extension Shard {
     /// connections go.
     func sendEverybodyAway() {
         for token in connections.tokens() {
-            if let session = connections[token.slot].session,
-                connections[token.slot].phase == .socket
+            if let session = connections[token.slot].session, let poll = session.poll {
+                endPoll(token, session, poll)
+            } else if let session = connections[token.slot].session,
+                connections[token.slot].phase == .socket || connections[token.slot].phase == .events
             {
                 let wait = 250 + random.next() % 4750
-                closeSocket(token, session, 1001, "{\"retry_after_ms\":\(wait)}")
+                if let stream = session.stream {
+                    endStream(token, session, stream, "going away", retryMilliseconds: wait)
+                } else {
+                    closeSocket(token, session, 1001, "{\"retry_after_ms\":\(wait)}")
+                }
             } else if connections[token.slot].requestsInFlight == 0,
                 connections[token.slot].assembler == nil,
                 connections[token.slot].phase == .http

@@ -85,6 +85,8 @@ extension Shard {
         _ token: Token, _ session: SocketSession, _ id: Identifier, _ frameID: ByteBlock?,
         _ lastSeq: UInt64
     ) {
+        // A stream was not asked for by a frame that waits for its answer.
+        guard session.stream == nil else { return }
         scratch.removeAll()
         scratch.append("{\"type\":\"subscribed\"")
         appendID(frameID)
@@ -151,6 +153,7 @@ extension Shard {
     private func pass(
         _ delivery: Delivery, _ encoding: DeliveryEncoding, _ token: Token, _ session: SocketSession
     ) {
+        if let poll = session.poll { return pass(delivery, token, session, poll) }
         if let except = delivery.except, except.token == token, Int(except.core) == index { return }
         guard delivery.seq > 0 else { return send(encoding, token, session) }
         guard var subscription = session.subscriptions[delivery.conversation] else { return }
@@ -173,6 +176,9 @@ extension Shard {
     }
 
     private func send(_ encoding: DeliveryEncoding, _ token: Token, _ session: SocketSession) {
+        if let stream = session.stream {
+            return send(event(encoding, stream.framing), token, session)
+        }
         let compresses = session.deflate != nil && encoding.payload.count > Self.deflateBytesMin
         let bits = compresses ? session.deflate?.serverWindowBits ?? 0 : 0
         if let known = encoding.frames[bits] { return send(known, token, session) }

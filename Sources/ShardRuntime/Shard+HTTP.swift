@@ -270,6 +270,7 @@ extension Shard {
         head.saysKeepAlive = context.saysKeepAlive
         head.rate = context.rate
         head.allowedOrigin = context.allowedOrigin
+        head.waitSeconds = context.waitSeconds
         return head
     }
 
@@ -281,10 +282,7 @@ extension Shard {
         _ body: (ByteWriter) -> Void
     ) {
         let slot = token.slot
-        metrics.requests.add(
-            route: context.route.rawValue, method: context.method.rawValue, status: head.status)
-        metrics.requestMicroseconds.record((clock.nanoseconds &- context.startedNanoseconds) / 1000)
-        if isDebugging { logRequest(context, head.status) }
+        countRequest(context, head.status)
         let out = out
         let start = out.count
         responses.write(head, bodyBytes: bodyBytes, nowMilliseconds: clock.milliseconds, into: out)
@@ -306,6 +304,13 @@ extension Shard {
             exchange.pending.append(
                 PendingRequest(ordinal: ordinal, head: context, response: block))
         }
+    }
+
+    func countRequest(_ context: RequestContext, _ status: Int) {
+        metrics.requests.add(
+            route: context.route.rawValue, method: context.method.rawValue, status: status)
+        metrics.requestMicroseconds.record((clock.nanoseconds &- context.startedNanoseconds) / 1000)
+        if isDebugging { logRequest(context, status) }
     }
 
     private func logRequest(_ context: RequestContext, _ status: Int) {

@@ -193,7 +193,7 @@ extension Shard {
             "\",\"api_versions\":[\"v2\"],\"features\":[\"guest\",\"websocket\",\"permessage-deflate\","
         )
         body.append(
-            "\"idempotency\",\"streaming\",\"builtin-engine\",\"sqlite\"],\"limits\":{\"message_bytes\":"
+            "\"server-sent-events\",\"idempotency\",\"streaming\",\"builtin-engine\",\"sqlite\"],\"limits\":{\"message_bytes\":"
         )
         body.append(decimal: configuration.messageBytesMax)
         body.append(",\"text_characters\":")

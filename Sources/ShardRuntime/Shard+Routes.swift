@@ -30,7 +30,7 @@ extension Shard {
             context.allowedOrigin = allowedOrigin(bytes.part(origin))
         }
         let route = match.route
-        if route == .unknown || route == .conversation {
+        if route == .unknown || route.hasVariable {
             context.instance = ByteBlock(copying: path)
         }
         if assembler.head.method == .options {
@@ -50,7 +50,15 @@ extension Shard {
             return true
         }
         switch route {
-        case .message, .conversations, .conversation:
+        case .events where connections[token.slot].requestsInFlight > 0,
+            .conversation
+        where connections[token.slot].requestsInFlight > 0 && assembler.head.value(.prefer) != nil:
+            // A stream ends its connection, and who waits keeps it: what was asked before is
+            // answered first.
+            hold(token, .work)
+            return false
+        case .message, .conversations, .conversation, .events, .cancel, .session,
+            .sessions:
             return handleAPI(token, assembler, bytes, body, match, context)
         case .guest: handleGuest(token, assembler, bytes, body, context)
         case .socket: return handleUpgrade(token, assembler, bytes, context)
@@ -175,6 +183,11 @@ extension Shard {
             case .message:
                 try postMessage(token, assembler, bytes, body, principal, origin, context)
             case .conversations: try listConversations(assembler, bytes, principal, origin, context)
+            case .session: try session(assembler, bytes, match, principal, origin, context)
+            case .sessions: try listSessions(assembler, bytes, principal, origin, context)
+            case .cancel: try cancelRun(assembler, bytes, match, principal, origin, context)
+            case .events:
+                try openEvents(token, assembler, bytes, match, principal, ordinal, context)
             default: try getConversation(assembler, bytes, match, principal, origin, context)
             }
         } catch {
@@ -313,6 +326,7 @@ extension Shard {
         }
         let query = try PageQuery(bytes, assembler.head.query, scratch: scratch)
         let job = try query.history(id, try scope(principal, userID: nil), origin)
+        if polls(origin.token, assembler, bytes, query, job, principal, context) { return }
         expect(origin.token, origin.ordinal, context)
         store.read(.history(job))
     }

@@ -201,6 +201,7 @@ extension Shard {
             let block = frame.block()
             for port in ports { port?.send(.broadcast(block)) }
             broadcastLocally(block)
+        case .events, .poll: preconditionFailure("who only reads sends no frames")
         }
     }
 
@@ -239,7 +240,11 @@ extension Shard {
     func sendText(_ payload: RawSpan, _ token: Token, _ session: SocketSession) {
         guard session.state != .closing, admitsMore(token, session) else { return }
         metrics.framesOut.add()
-        write(.text, payload, deflate: session.deflate, into: out)
+        if let stream = session.stream {
+            EventStreamEncoder.event(payload, stream.framing, into: out)
+        } else {
+            write(.text, payload, deflate: session.deflate, into: out)
+        }
         sendOut(token)
     }
 
@@ -265,6 +270,9 @@ extension Shard {
     /// Starts the close handshake; what was queued before goes out first.
     func closeSocket(_ token: Token, _ session: SocketSession, _ code: UInt16, _ reason: String) {
         guard session.state != .closing else { return }
+        if let stream = session.stream {
+            return endStream(token, session, stream, code == 4408 ? "slow consumer" : "ended")
+        }
         forget(token, session)
         session.state = .closing
         let text = ByteBlock(String(reason.prefix(120)))
@@ -324,6 +332,9 @@ extension Shard {
             if sockets.unfollow(id, token) { forgetIfUnfollowed(id) }
         }
         session.subscriptions.removeAll()
+        if let user = session.user, let deviceID = session.deviceID {
+            ask(.deviceWent(user, deviceID), shardKey: session.shardKey)
+        }
         if let user = session.user, sockets.remove(token, of: user) {
             ask(.detach(core: UInt8(index), user), shardKey: session.shardKey)
         }
@@ -332,7 +343,12 @@ extension Shard {
         session.inFlight = 0
         if !session.isForgotten {
             session.isForgotten = true
-            metrics.sockets.subtract()
+            switch session.kind {
+            case .events: metrics.streams.subtract()
+            case .poll: metrics.polls.subtract()
+            case .chat, .echo, .broadcast: metrics.sockets.subtract()
+            }
+            if let poll = session.poll { pollPlaces.giveBack(poll.query.conversation) }
         }
     }
 
@@ -354,6 +370,7 @@ extension Shard {
 
     func outboxDidDrain(_ token: Token, _ session: SocketSession) {
         guard session.state == .open else { return }
+        session.stream?.heartbeatsUnread = 0
         for (id, subscription) in session.subscriptions
         where subscription.state == .replaying && !subscription.isReading {
             readOn(token, session, id)

@@ -27,6 +27,8 @@ package enum MeshMessage: Sendable {
     case deliver(Delivery)
     /// A whole frame for the sockets of `/bench/broadcast`.
     case broadcast(ByteBlock)
+    /// The sockets of this user are to be closed.
+    case dismiss(UserKey)
 }
 
 package final class Shard: LoopDelegate {
@@ -69,6 +71,8 @@ package final class Shard: LoopDelegate {
     let responses = ResponseWriter()
     let assemblies = WebSocketAssemblyPool()
     let sockets = SocketDirectory()
+    let pollPlaces = PollPlaces(
+        totalMax: Limits.pollsPerShardMax, perConversationMax: Limits.pollsPerConversationMax)
     /// Where a response or frame is written before it is queued.
     let out = ByteWriter(capacity: 16_384)
     let scratch = ByteWriter(capacity: 4096)
@@ -214,6 +218,7 @@ package final class Shard: LoopDelegate {
         case .answer(let answer): deliver(answer)
         case .deliver(let delivery): deliver(delivery)
         case .broadcast(let block): broadcastLocally(block)
+        case .dismiss(let user): dismiss(user)
         }
     }
 
@@ -252,6 +257,10 @@ package final class Shard: LoopDelegate {
                     deliver(answer)
                 } else {
                     ports[Int(answer.origin.core)]?.send(.answer(answer))
+                }
+            case .dismiss(let user, let cores):
+                for core in 0..<service.coreCount where cores >> UInt64(core) & 1 == 1 {
+                    if core == index { dismiss(user) } else { ports[core]?.send(.dismiss(user)) }
                 }
             case .deliver(let delivery, let cores):
                 var rest = cores

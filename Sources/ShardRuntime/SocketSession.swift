@@ -32,15 +32,20 @@ struct Subscription {
     var isCatchingUp = false
 }
 
-/// The socket side of a connection.
+/// A subscriber: the socket side of a connection, or what only reads: an event
+/// stream, or a request that waits for an entry.
 final class SocketSession {
-    enum Kind { case chat, echo, broadcast }
+    enum Kind { case chat, echo, broadcast, events, poll }
     enum State { case anonymous, connecting, open, closing }
 
     let kind: Kind
     var state: State
     var inbound: WebSocketInbound
     let deflate: DeflateParameters?
+    /// Set on event streams.
+    var stream: EventStream?
+    /// Set on requests that wait.
+    var poll: HistoryPoll?
     var principal: Principal?
     var user: UserKey?
     var shardKey: UInt16 = 0
@@ -59,6 +64,11 @@ final class SocketSession {
         self.deflate = deflate
         self.requestID = requestID
         inbound = WebSocketInbound(messageBytesMax: messageBytesMax, deflate: deflate)
-        state = kind == .chat ? .anonymous : .open
+        state =
+            switch kind {
+            case .chat: .anonymous
+            case .events, .poll: .connecting
+            case .echo, .broadcast: .open
+            }
     }
 }

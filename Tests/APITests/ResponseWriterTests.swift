@@ -53,6 +53,18 @@ private func isAcceptable(_ text: String) -> Bool { isAcceptable(Array(text.utf8
                 + "Content-Length: 1234\r\nX-Request-ID: \(requestIDText)\r\n\r\n")
     }
 
+    @Test func `A body of unknown length is chunked, or ends with the connection`() {
+        let chunked = written(head(200, MediaType.events) { $0.framing = .chunked })
+        #expect(
+            chunked == "HTTP/1.1 200 OK\r\n" + date + "Content-Type: text/event-stream\r\n"
+                + "Transfer-Encoding: chunked\r\nX-Request-ID: \(requestIDText)\r\n\r\n")
+        let open = written(
+            head(200, MediaType.events, keepsAlive: false) { $0.framing = .untilClose })
+        #expect(
+            open == "HTTP/1.1 200 OK\r\n" + date + "Content-Type: text/event-stream\r\n"
+                + "X-Request-ID: \(requestIDText)\r\nConnection: close\r\n\r\n")
+    }
+
     @Test func `A 204 has neither a length nor a type`() {
         #expect(
             written(head(204), bodyBytes: 0)
@@ -88,6 +100,7 @@ private func isAcceptable(_ text: String) -> Bool { isAcceptable(Array(text.utf8
 
     @Test func `Each rare field adds its lines and no others`() {
         #expect(added { $0.isReplay = true } == "Idempotency-Replayed: true\r\n")
+        #expect(added { $0.waitSeconds = 30 } == "Preference-Applied: wait=30\r\n")
         #expect(added { $0.retryAfterSeconds = 17 } == "Retry-After: 17\r\n")
         #expect(added { $0.retryAfterSeconds = 0 } == "Retry-After: 0\r\n")
         #expect(added { $0.allow = "GET, HEAD, OPTIONS" } == "Allow: GET, HEAD, OPTIONS\r\n")
@@ -105,6 +118,8 @@ private func isAcceptable(_ text: String) -> Bool { isAcceptable(Array(text.utf8
                 == "Content-Security-Policy: default-src 'none'\r\n"
                 + "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n")
         #expect(added { $0.isCacheable = true } == "Cache-Control: no-cache\r\n")
+        #expect(
+            added { $0.isStream = true } == "Cache-Control: no-store\r\nX-Accel-Buffering: no\r\n")
         #expect(added { _ in } == "")
     }
 

@@ -143,6 +143,33 @@ extension World {
         world.expectOrder()
     }
 
+    @Test func `Over HTTP a cancel is answered with what became of the run`() throws {
+        let world = watched()
+        let run = try #require(world.startRun())
+        let stranger = world.cancel(bob, core: nil, run: run)
+        #expect(world.tickets[stranger].problem?.code == .notFound)
+        let ticket = world.cancel(ann, core: nil, run: run)
+        #expect(world.tickets[ticket].status == 202)
+        #expect(
+            world.tickets[ticket].body?.contains(#""state":"ended","reason":"cancelled"}"#) == true)
+        #expect(world.openRuns.isEmpty)
+        let late = world.cancel(ann, core: nil, run: run)
+        #expect(world.tickets[late].problem?.code == .notFound)
+        world.expectOrder()
+    }
+
+    @Test func `Over HTTP a cancel that is too late says so`() throws {
+        let world = watched()
+        let run = try #require(world.startRun("x"))
+        for _ in 0..<5 { world.tick() }
+        let ticket = world.cancel(ann, core: nil, run: run)
+        #expect(world.tickets[ticket].status == 202)
+        #expect(world.tickets[ticket].body?.contains(#""state":"finishing"}"#) == true)
+        world.settleAll()
+        #expect(world.replies.count == 1)
+        world.expectOrder()
+    }
+
     @Test func `A run whose message the store refuses ends as failed`() {
         let world = watched()
         world.startRun("x")

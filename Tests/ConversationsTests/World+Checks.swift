@@ -85,7 +85,7 @@ extension World {
     func checkAtRest() {
         for (number, ticket) in tickets.enumerated() {
             switch ticket.kind {
-            case .submit, .subscribe, .connect:
+            case .submit, .subscribe, .connect, .cancelOverHTTP:
                 if ticket.answers.count != 1 {
                     violate("ticket \(number) has \(ticket.answers.count) answers")
                 }

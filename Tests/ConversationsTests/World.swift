@@ -9,7 +9,7 @@ import ChatModel
 
 /// One request and what became of it.
 struct Ticket {
-    enum Kind { case submit, subscribe, connect, typing, cancel }
+    enum Kind { case submit, subscribe, connect, typing, cancel, cancelOverHTTP }
 
     let kind: Kind
     let person: Person
@@ -75,6 +75,7 @@ final class World {
     private(set) var pending: [CommitUnit] = []
     private(set) var reads: [OwnerRead] = []
     var frames: [Frame] = []
+    var dismissed: [(user: UserKey, cores: UInt64)] = []
     var violations: [String] = []
     private var foreignIDs = IdentifierSource(seed: 999)
     private(set) var milliseconds: UInt64 = 1_700_000_000_000
@@ -201,12 +202,15 @@ final class World {
         return number
     }
 
-    @discardableResult func cancel(_ person: Person, core: UInt8, run: Identifier) -> Int {
+    @discardableResult func cancel(_ person: Person, core: UInt8?, run: Identifier) -> Int {
         let number = tickets.count
-        let origin = origin(core: core, isSocket: true)
-        open(.cancel, person)
+        // Without a socket's core it comes over HTTP.
+        let origin = origin(core: core ?? 0, isSocket: core != nil)
+        open(core == nil ? .cancelOverHTTP : .cancel, person)
         owner.receive(
-            .cancel(origin, frameID: ByteBlock("f-\(number)"), person.principal, run: run))
+            .cancel(
+                origin, frameID: core == nil ? nil : ByteBlock("f-\(number)"), person.principal,
+                run: run))
         take()
         return number
     }
@@ -269,6 +273,7 @@ final class World {
             case .read(let read): reads.append(read)
             case .answer(let answer): didAnswer(answer)
             case .deliver(let delivery, let cores): didDeliver(delivery, cores)
+            case .dismiss(let key, let cores): dismissed.append((key, cores))
             }
         }
         // A tick visits runs in a dictionary's order: sort, so that a seed replays in another

@@ -11,12 +11,12 @@ private func route(_ path: String) -> (route: Route, variable: String) {
 }
 
 private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
-    route == .unknown || route == .conversation ? nil : (route.pattern.description, route)
+    route == .unknown || route.hasVariable ? nil : (route.pattern.description, route)
 }
 
 @Suite struct RouterTests {
     @Test func `Every documented path has its route`() {
-        #expect(fixed.count == Route.allCases.count - 2)
+        #expect(fixed.count == Route.allCases.filter { !$0.hasVariable }.count - 1)
         for (path, wanted) in fixed {
             #expect(route(path).route == wanted, "\(path)")
             #expect(route(path).variable == "")
@@ -28,6 +28,40 @@ private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
             let found = route("/api/v2/chat/conversations/\(id)")
             #expect(found.route == .conversation)
             #expect(found.variable == id)
+        }
+    }
+
+    @Test func `A conversation's events have the id before them`() {
+        for id in ["x", "conv_0192a3b4-c5d6-7e8f-9a0b-1c2d3e4f5061", "events", "a b"] {
+            let found = route("/api/v2/chat/conversations/\(id)/events")
+            #expect(found.route == .events)
+            #expect(found.variable == id)
+        }
+        for tail in ["/event", "/eventss", "/events/", "//events", "/Events", "/x/events"] {
+            #expect(route("/api/v2/chat/conversations/x" + tail).route == .unknown, "\(tail)")
+        }
+        #expect(route("/api/v2/chat/conversations//events").route == .unknown)
+        #expect(route("/api/v2/chat/conversations/events").route == .conversation)
+    }
+
+    @Test func `A session's path gives its id`() {
+        let found = route("/api/v2/chat/sessions/sess_1")
+        #expect(found.route == .session)
+        #expect(found.variable == "sess_1")
+        for path in ["/", "/x/", "//", "/x/y"] {
+            #expect(route("/api/v2/chat/sessions" + path).route == .unknown)
+        }
+    }
+
+    @Test func `A run is cancelled by its id`() {
+        for id in ["x", "run_0192a3b4-c5d6-7e8f-9a0b-1c2d3e4f5061", "cancel"] {
+            let found = route("/api/v2/chat/runs/\(id)/cancel")
+            #expect(found.route == .cancel)
+            #expect(found.variable == id)
+        }
+        for tail in ["", "/", "/x", "/x/", "/x/cancel/", "/x/cancelled", "//cancel", "/x/y/cancel"]
+        {
+            #expect(route("/api/v2/chat/runs" + tail).route == .unknown, "\(tail)")
         }
     }
 
@@ -70,7 +104,7 @@ private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
     }
 
     @Test func `Each route accepts its methods and no other`() {
-        let posts: [Route] = [.guest, .message, .benchSink]
+        let posts: [Route] = [.guest, .message, .cancel, .benchSink]
         let sockets: [Route] = [.socket, .benchEcho, .benchBroadcast]
         let methods: [HTTPMethod] = [.get, .head, .post, .put, .delete, .patch, .options]
         for route in Route.allCases where route != .unknown {
@@ -78,6 +112,8 @@ private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
                 let wanted: Bool =
                     if posts.contains(route) { method == .post } else if sockets.contains(route) {
                         method == .get
+                    } else if route == .session {
+                        [.get, .head, .delete].contains(method)
                     } else { method == .get || method == .head }
                 #expect(route.accepts(method) == wanted, "\(method) \(route)")
             }
@@ -85,7 +121,9 @@ private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
     }
 
     @Test func `The Allow header names what is accepted, and OPTIONS`() {
-        let names: [(HTTPMethod, String)] = [(.get, "GET"), (.head, "HEAD"), (.post, "POST")]
+        let names: [(HTTPMethod, String)] = [
+            (.get, "GET"), (.head, "HEAD"), (.post, "POST"), (.delete, "DELETE"),
+        ]
         for route in Route.allCases where route != .unknown {
             let allowed = route.allows.description.split(separator: ", ").map(String.init)
             #expect(allowed == names.filter { route.accepts($0.0) }.map(\.1) + ["OPTIONS"])
