@@ -104,7 +104,16 @@ private func isAcceptable(_ text: String) -> Bool { isAcceptable(Array(text.utf8
             added { $0.contentSecurityPolicy = ByteBlock("default-src 'none'") }
                 == "Content-Security-Policy: default-src 'none'\r\n"
                 + "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n")
-        #expect(added { $0.isCacheable = true } == "Cache-Control: no-cache\r\n")
+        #expect(
+            added { $0.entityTag = ByteBlock("\"a1\"") }
+                == "Cache-Control: no-cache\r\nETag: \"a1\"\r\n")
+        #expect(
+            added { $0.isForAllOrigins = true }
+                == "Access-Control-Allow-Origin: *\r\n"
+                + "Cross-Origin-Resource-Policy: cross-origin\r\n"
+                + "X-Content-Type-Options: nosniff\r\n")
+        #expect(
+            added { $0.isPreflight = true } == "", "an origin that is not listed learns nothing")
         #expect(added { _ in } == "")
     }
 
@@ -132,7 +141,7 @@ private func isAcceptable(_ text: String) -> Bool { isAcceptable(Array(text.utf8
                 $0.upgradesTo = "websocket"
                 $0.allowedOrigin = ByteBlock("*")
                 $0.contentSecurityPolicy = ByteBlock("x")
-                $0.isCacheable = true
+                $0.entityTag = ByteBlock("\"a1\"")
             })
         #expect(text.hasSuffix("\r\n\r\n"))
         let lines = text.split(separator: "\r\n", omittingEmptySubsequences: false)
