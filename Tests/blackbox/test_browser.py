@@ -133,3 +133,16 @@ def test_a_crash_of_the_service_is_outlived_too(launch, open_page):
     page.wait_for_bubble("outbound", "You said: after")
     assert page.count("inbound", "before") == 1 and page.count("inbound", "after") == 1
     page.must_be_content()
+
+
+def test_the_page_speaks_the_language_that_is_asked_for(launch, open_page):
+    service = launch()
+    page = open_page(service)
+    assert page.run("[document.documentElement.lang, ui.querySelector('#welcome').innerText]") == ["en", "How can we help?"]
+    page.open(f"{service.url}/?language=de&theme=dark&tenant=demo")
+    assert page.run("[document.documentElement.lang, ui.querySelector('#welcome').innerText]") == ["de", "Wie können wir helfen?"]
+    assert page.run("ui.querySelector('.frame').dataset.scheme") == "dark"
+    page.open(f"{service.url}/?language=ar")
+    assert page.run("document.documentElement.dir") == "rtl"
+    page.picture("chat-desktop-arabic.png")
+    page.must_be_content()
