@@ -294,6 +294,8 @@ def test_by_keyboard_alone(shop):
     page.press(*ENTER)
     page.wait_for_bubble("inbound", title)
     assert focused(page) == "#composer"
+    page.wait("[...ui.querySelectorAll('[data-seq]')].at(-1).dataset.direction === 'outbound' && ui.querySelector('#stop').hidden",
+              "the whole answer, and the stop button gone with it")
     page.call("Input.insertText", text="a draft")
     page.press(*TAB)
     assert focused(page) == "#send"
