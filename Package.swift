@@ -47,6 +47,8 @@ let package = Package(
         room("Ingest", ["Bytes", "ChatModel", "Wire"]),
         room("API", ["Bytes", "ChatModel", "Wire", "Identity", "Stores"], resources: [
             .embedInCode("Web/index.html"), .embedInCode("Web/openapi.yaml"),
+            .embedInCode("Web/widget-texts.js"), .embedInCode("Web/widget-style.css"), .embedInCode("Web/widget-view.js"),
+            .embedInCode("Web/widget-chat.js"), .embedInCode("Web/widget-element.js"),
         ]),
         room("ShardRuntime", [
             "Bytes", "Rings", "ChatModel", "Wire", "Ingest", "Reactor", "Conversations", "Stores", "Engine",

@@ -93,7 +93,11 @@ public struct ResponseHead {
     public var upgradesTo: StaticString?
     public var allowedOrigin: ByteBlock?
     public var contentSecurityPolicy: ByteBlock?
-    public var isCacheable = false
+    /// The validator of what is sent, with its quotes; caches keep it and ask again each time.
+    public var entityTag: ByteBlock?
+    /// Pages of any origin may load this: it holds nothing of any tenant.
+    public var isForAllOrigins = false
+    public var isPreflight = false
     public var framing = BodyFraming.length
     /// Sent on as it comes: no cache keeps it and no proxy gathers it.
     public var isStream = false
@@ -114,6 +118,7 @@ public enum MediaType {
     public static let html: StaticString = "text/html; charset=utf-8"
     public static let events: StaticString = "text/event-stream"
     public static let yaml: StaticString = "application/yaml"
+    public static let script: StaticString = "text/javascript; charset=utf-8"
     public static let metrics: StaticString = "text/plain; version=0.0.4; charset=utf-8"
     public static let openMetrics: StaticString =
         "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -135,8 +140,8 @@ public final class ResponseWriter {
         updateDate(nowMilliseconds)
         let date = date
         out.append(date.bytes)
-        // RFC 9110 section 8.6: a 204 has neither.
-        if head.status != 204 {
+        // RFC 9110 section 8.6: a 204 has neither; a 304 would have to tell those of its 200.
+        if head.status != 204, head.status != 304 {
             out.append("Content-Type: ")
             out.append(head.contentType)
             switch head.framing {
@@ -197,7 +202,27 @@ public final class ResponseWriter {
             out.append("\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n")
         }
         if head.isStream { out.append("Cache-Control: no-store\r\nX-Accel-Buffering: no\r\n") }
-        if head.isCacheable { out.append("Cache-Control: no-cache\r\n") }
+        if let tag = head.entityTag {
+            out.append("Cache-Control: no-cache\r\nETag: ")
+            out.append(tag)
+            out.append("\r\n")
+        }
+        if head.isForAllOrigins {
+            out.append("Access-Control-Allow-Origin: *\r\n")
+            out.append("Cross-Origin-Resource-Policy: cross-origin\r\n")
+            out.append("X-Content-Type-Options: nosniff\r\n")
+        }
+        if head.isPreflight, head.allowedOrigin != nil { writePreflight(head, into: out) }
+    }
+
+    /// What a listed origin may send (Fetch, section 4.8). Credentials are in headers that a script
+    /// sets, so cookies are never allowed.
+    private func writePreflight(_ head: ResponseHead, into out: ByteWriter) {
+        out.append("Access-Control-Allow-Methods: ")
+        out.append(head.allow ?? "GET, HEAD, POST, OPTIONS")
+        out.append("\r\nAccess-Control-Allow-Headers: Authorization, Content-Type, X-API-Key, ")
+        out.append("X-Tenant-ID, X-Request-ID, Idempotency-Key, Prefer, traceparent, If-Match, ")
+        out.append("If-None-Match, Last-Event-ID\r\nAccess-Control-Max-Age: 600\r\n")
     }
 
     private func write(_ rate: RateHeaders, into out: ByteWriter) {
@@ -232,6 +257,7 @@ public final class ResponseWriter {
         case 200: "200 OK"
         case 202: "202 Accepted"
         case 204: "204 No Content"
+        case 304: "304 Not Modified"
         case 400: "400 Bad Request"
         case 401: "401 Unauthorized"
         case 403: "403 Forbidden"

@@ -57,6 +57,11 @@ public struct Tenant: Sendable {
         self.runPolicy = runPolicy
         self.allowedOrigins = allowedOrigins
     }
+
+    /// Whether a page of this origin, as a browser writes it, may call for this tenant.
+    public func allows(origin: String) -> Bool {
+        allowedOrigins.contains { $0 == "*" || $0 == origin }
+    }
 }
 
 /// All tenants, immutable; a reload makes a new one. An index never changes its meaning.

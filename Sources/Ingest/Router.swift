@@ -4,7 +4,7 @@ import Wire
 /// The routes of the service; the raw value is the metric's label index.
 public enum Route: UInt8, Sendable, CaseIterable {
     case unknown = 0
-    case index, health, healthDetailed, livez, readyz, startupz, metrics, info, openapi
+    case index, health, healthDetailed, livez, readyz, startupz, metrics, info, openapi, widget
     case guest, message, conversations, conversation, events, cancel, sessions, session
     case socket
     case benchPlaintext, benchSink, benchEcho, benchBroadcast
@@ -22,6 +22,7 @@ public enum Route: UInt8, Sendable, CaseIterable {
         case .metrics: "/metrics"
         case .info: "/info"
         case .openapi: "/openapi.yaml"
+        case .widget: "/widget.js"
         case .guest: "/api/v2/auth/guest"
         case .message: "/api/v2/chat/message"
         case .conversations: "/api/v2/chat/conversations"
@@ -85,6 +86,7 @@ public enum Router {
                 ? fixed(path, "/health", .health) : fixed(path, "/readyz", .readyz)
         case 8: return fixed(path, "/metrics", .metrics)
         case 9: return fixed(path, "/startupz", .startupz)
+        case 10: return fixed(path, "/widget.js", .widget)
         case 11:
             if path.equals("/bench/echo") { return RouteMatch(route: .benchEcho, variable: .empty) }
             return fixed(path, "/bench/sink", .benchSink)

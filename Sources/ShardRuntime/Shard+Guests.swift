@@ -37,6 +37,12 @@ extension Shard {
                 throw Problem(.malformedJSON, "The body is not valid JSON in UTF-8.")
             }
             let request = try readGuest()
+            // What another tenant lists does not count here.
+            if let origin = context.allowedOrigin,
+                !request.tenant.allows(origin: origin.bytes.string())
+            {
+                context.allowedOrigin = nil
+            }
             guard request.tenant.allowsGuests else {
                 throw Problem(.forbidden, "This tenant does not take guests.")
             }

@@ -31,18 +31,29 @@ extension Shard {
             body.removeAll()
             writeInfo(into: body)
             respond(token, ordinal, context, 200, MediaType.json, body)
-        case .openapi:
-            var head = head(context, 200, MediaType.yaml)
-            head.isCacheable = true
-            respond(token, ordinal, context, head, Assets.openAPI)
-        case .index:
-            var head = head(context, 200, MediaType.html)
-            head.contentSecurityPolicy = Assets.pagePolicy
-            head.isCacheable = true
-            respond(token, ordinal, context, head, Assets.indexPage)
+        case .openapi: respond(token, ordinal, assembler, bytes, context, Assets.openAPI)
+        case .widget: respond(token, ordinal, assembler, bytes, context, Assets.widget)
+        case .index: respond(token, ordinal, assembler, bytes, context, Assets.indexPage)
         default:
             respond(token, ordinal, context, Problem(.notFound, "There is no such route."))
         }
+    }
+
+    /// A file of the program: whole, or 304 when the client has it.
+    private func respond(
+        _ token: Token, _ ordinal: UInt32, _ assembler: RequestAssembler, _ bytes: RawSpan,
+        _ context: RequestContext, _ asset: Asset
+    ) {
+        let condition = assembler.head.value(.ifNoneMatch)
+        let isKnown = condition.map { asset.isNamed(in: bytes.part($0)) } ?? false
+        var head = head(context, isKnown ? 304 : 200, asset.mediaType)
+        head.entityTag = asset.tag
+        head.contentSecurityPolicy = asset.policy
+        if asset.isForAllOrigins {
+            head.isForAllOrigins = true
+            head.allowedOrigin = nil
+        }
+        respond(token, ordinal, context, head, isKnown ? Self.noBody : asset.bytes)
     }
 
     /// Ready: accepting, not draining, and a store that takes messages.

@@ -76,11 +76,8 @@ extension Shard {
     /// The origin's own text if some tenant lists it, or any.
     private func allowedOrigin(_ origin: RawSpan) -> ByteBlock? {
         let text = origin.string()
-        for tenant in service.directory.tenants
-        where tenant.allowedOrigins.contains(text) || tenant.allowedOrigins.contains("*") {
-            return ByteBlock(copying: origin)
-        }
-        return nil
+        let isListed = service.directory.tenants.contains { $0.allows(origin: text) }
+        return isListed ? ByteBlock(copying: origin) : nil
     }
 
     private func respondToOptions(_ token: Token, _ context: RequestContext, isKnown: Bool) {
@@ -90,6 +87,7 @@ extension Shard {
         }
         var head = head(context, 204, MediaType.text)
         head.allow = context.route == .unknown ? "GET, HEAD, POST, OPTIONS" : context.route.allows
+        head.isPreflight = true
         respond(token, takeOrdinal(token), context, head, Self.noBody)
     }
 

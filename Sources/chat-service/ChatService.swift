@@ -10,6 +10,8 @@ struct ChatService: ParsableCommand {
         abstract: "A multi-tenant, multi-channel chat service.",
         discussion: "Configured by environment variables; .env.example lists them.",
         version: "\(ServiceState.version)",
-        subcommands: [Serve.self, CheckConfig.self, TokenCommand.self, APIKeyCommand.self],
+        subcommands: [
+            Serve.self, CheckConfig.self, TokenCommand.self, APIKeyCommand.self, TenantCommand.self,
+        ],
         defaultSubcommand: Serve.self)
 }

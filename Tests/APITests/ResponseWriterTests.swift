@@ -117,9 +117,18 @@ private func isAcceptable(_ text: String) -> Bool { isAcceptable(Array(text.utf8
             added { $0.contentSecurityPolicy = ByteBlock("default-src 'none'") }
                 == "Content-Security-Policy: default-src 'none'\r\n"
                 + "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n")
-        #expect(added { $0.isCacheable = true } == "Cache-Control: no-cache\r\n")
         #expect(
             added { $0.isStream = true } == "Cache-Control: no-store\r\nX-Accel-Buffering: no\r\n")
+        #expect(
+            added { $0.entityTag = ByteBlock("\"a1\"") }
+                == "Cache-Control: no-cache\r\nETag: \"a1\"\r\n")
+        #expect(
+            added { $0.isForAllOrigins = true }
+                == "Access-Control-Allow-Origin: *\r\n"
+                + "Cross-Origin-Resource-Policy: cross-origin\r\n"
+                + "X-Content-Type-Options: nosniff\r\n")
+        #expect(
+            added { $0.isPreflight = true } == "", "an origin that is not listed learns nothing")
         #expect(added { _ in } == "")
     }
 
@@ -147,13 +156,13 @@ private func isAcceptable(_ text: String) -> Bool { isAcceptable(Array(text.utf8
                 $0.upgradesTo = "websocket"
                 $0.allowedOrigin = ByteBlock("*")
                 $0.contentSecurityPolicy = ByteBlock("x")
-                $0.isCacheable = true
+                $0.entityTag = ByteBlock("\"a1\"")
             })
         #expect(text.hasSuffix("\r\n\r\n"))
         let lines = text.split(separator: "\r\n", omittingEmptySubsequences: false)
         #expect(lines.suffix(2) == ["", ""] && !lines.dropLast(2).contains(""))
         let names = lines.dropFirst().dropLast(2).map { $0.prefix { $0 != ":" } }
-        #expect(names.count == 20)
+        #expect(names.count == 21)
         #expect(Set(names).count == names.count)
         #expect(names.allSatisfy { $0.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F } })
     }

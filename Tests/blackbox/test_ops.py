@@ -238,7 +238,7 @@ def openapi(shared_service):
 BUILT_PATHS = {
     "/api/v2/auth/guest": "post", "/api/v2/chat/message": "post", "/api/v2/chat/conversations": "get",
     "/api/v2/chat/conversations/{}": "get", "/api/v2/chat/ws": "get", "/health": "get", "/livez": "get", "/readyz": "get",
-    "/metrics": "get", "/info": "get", "/openapi.yaml": "get",
+    "/metrics": "get", "/info": "get", "/openapi.yaml": "get", "/widget.js": "get",
 }
 
 
@@ -325,10 +325,10 @@ def test_the_chat_page_is_guarded(service):
     response = service.anonymous().get("/")
     assert response.status == 200 and response.media_type == "text/html"
     policy = response.header("Content-Security-Policy", "")
-    assert "default-src" in policy and "unsafe-eval" not in policy and "*" not in policy.split()
+    assert "default-src" in policy and "unsafe-" not in policy and "*" not in policy.split()
     assert response.header("X-Content-Type-Options") == "nosniff"
     page = response.text
-    assert "<!doctype html" in page.lower() and 'id="composer"' in page and "viewport" in page
+    assert "<!doctype html" in page.lower() and "<chat-widget" in page and "viewport" in page
     assert "https://" not in re.sub(r'xmlns="[^"]*"', "", "".join(re.findall(r"<(?:script|link|img)[^>]*>", page))), "all is our own"
 
 
@@ -337,6 +337,63 @@ def test_what_the_page_loads_is_there(service):
     for reference in re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="([^"]+)"', page):
         if not reference.startswith(("data:", "#")):
             assert service.anonymous().get(reference if reference.startswith("/") else "/" + reference).status == 200, reference
+
+
+@pytest.mark.parametrize("path,media_type", [
+    ("/", "text/html"), ("/widget.js", "text/javascript"), ("/openapi.yaml", "application/yaml")])
+def test_a_file_is_sent_once_and_then_only_confirmed(service, path, media_type):
+    first = service.anonymous().get(path)
+    tag = first.header("ETag")
+    assert first.status == 200 and first.media_type == media_type and re.fullmatch(r'"[0-9a-f]{32}"', tag)
+    assert first.header("Cache-Control") == "no-cache"
+    for condition in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        again = service.anonymous(**{"If-None-Match": condition}).get(path)
+        assert again.status == 304 and again.body == b"" and again.header("ETag") == tag, condition
+        assert again.header("Content-Length") is None
+    changed = service.anonymous(**{"If-None-Match": '"0123"'}).get(path)
+    assert changed.status == 200 and changed.body == first.body
+    head = service.anonymous().request("HEAD", path)
+    assert head.status == 200 and head.body == b"" and head.header("ETag") == tag
+    assert head.header("Content-Length") == str(len(first.body))
+    assert service.anonymous().request("POST", path).status == 405
+
+
+def test_any_origin_may_load_the_widget_and_nothing_else_opens_by_that(service):
+    script = service.anonymous(Origin="https://shop.example").get("/widget.js")
+    assert script.header_values("Access-Control-Allow-Origin") == ["*"]
+    assert script.header("Cross-Origin-Resource-Policy") == "cross-origin"
+    assert script.header("X-Content-Type-Options") == "nosniff"
+    for path in ("/", "/health", "/openapi.yaml"):
+        answer = service.anonymous(Origin="https://shop.example").get(path)
+        assert answer.header("Access-Control-Allow-Origin") is None, path
+
+
+def test_calls_are_answered_to_the_origins_that_the_tenant_lists(launch):
+    service = launch(begin=False)
+    service.data_directory.mkdir(parents=True)
+    for wrong in ("shop.example", "https://shop.example/", "https://Shop.example", "https://a b", "https://"):
+        assert service.command("tenant", "set", "demo", "--origin", wrong).returncode == 64, wrong
+    assert service.command("tenant", "set", "nobody", "--origin", "https://shop.example").returncode == 64
+    for tenant, origin in (("demo", "https://shop.example"), ("acme", "https://acme.example")):
+        result = service.command("tenant", "set", tenant, "--origin", origin)
+        assert result.returncode == 0 and origin in result.stdout, result
+    assert "demo  guests  https://shop.example" in service.command("tenant", "list").stdout
+    service.start()
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
+    path, body = "/api/v2/auth/guest", {"tenant_id": "demo"}
+    preflight = service.anonymous(Origin="https://shop.example", **asked).request("OPTIONS", path)
+    assert preflight.status == 204 and preflight.header("Access-Control-Allow-Origin") == "https://shop.example"
+    allowed = preflight.header("Access-Control-Allow-Headers").lower()
+    assert "authorization" in allowed and "content-type" in allowed and "idempotency-key" in allowed
+    assert "POST" in preflight.header("Access-Control-Allow-Methods") and preflight.header("Access-Control-Max-Age")
+    assert preflight.header("Access-Control-Allow-Credentials") is None
+    listed = service.anonymous(Origin="https://shop.example").post(path, body)
+    assert listed.status == 200 and listed.header("Access-Control-Allow-Origin") == "https://shop.example"
+    for stranger in ("https://acme.example", "https://evil.example", "null"):
+        answer = service.anonymous(Origin=stranger).post(path, body)
+        assert answer.header("Access-Control-Allow-Origin") is None, f"{stranger} is not of this tenant"
+    refused = service.anonymous(Origin="https://evil.example", **asked).request("OPTIONS", path)
+    assert refused.header("Access-Control-Allow-Headers") is None
 
 
 # --- Logs

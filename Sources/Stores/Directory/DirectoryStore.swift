@@ -113,6 +113,16 @@ public final class DirectoryStore {
         _ = try statement.step()
     }
 
+    /// False when there is no such tenant.
+    public func setOrigins(_ origins: [String], tenant: String) throws(SQLiteError) -> Bool {
+        let statement = try connection.prepare(
+            "UPDATE tenants SET origins=? WHERE name=?")
+        statement.bind(1, text: origins.joined(separator: " "))
+        statement.bind(2, text: tenant)
+        _ = try statement.step()
+        return connection.changedRows > 0
+    }
+
     // MARK: API keys
 
     public func add(_ key: APIKeyRecord) throws(SQLiteError) {

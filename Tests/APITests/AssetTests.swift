@@ -1,0 +1,73 @@
+import Bytes
+import Testing
+
+@testable import API
+
+@Suite struct AssetTests {
+    private let asset = Asset(Array("(() => {})();\n".utf8), MediaType.script)
+
+    private func isNamed(_ condition: String) -> Bool {
+        asset.isNamed(in: ByteBlock(condition).bytes)
+    }
+
+    @Test func `A tag is a quoted hash of the bytes`() {
+        let tag = asset.tag.bytes.string()
+        #expect(tag.count == 34 && tag.first == "\"" && tag.last == "\"")
+        #expect(Asset(Array("other".utf8), MediaType.script).tag.bytes.string() != tag)
+    }
+
+    @Test
+    func `A condition names the asset by its tag, weak or not, alone or in a list, or by a star`() {
+        let tag = asset.tag.bytes.string()
+        for condition in [
+            tag, "W/\(tag)", " \(tag) ", "\"a\", \(tag)", "\(tag),\"b\"", "W/\"a\" , W/\(tag)", "*",
+            "\"a,b\", \(tag)", ",, \(tag)",
+        ] {
+            #expect(isNamed(condition), "\(condition)")
+        }
+    }
+
+    @Test func `What is not the tag names nothing`() {
+        let tag = asset.tag.bytes.string()
+        for condition in [
+            "", " ", ",", "\"\"", "\"a\"", String(tag.dropFirst()), String(tag.dropLast()),
+            "w/\(tag)",
+            "W/", "W/ \(tag)", "\(tag)x", "x\(tag)", "**", "\"a\", *", "\(tag) \(tag)",
+            tag.uppercased() == tag ? "" : tag.uppercased(),
+        ] {
+            #expect(!isNamed(condition), "\(condition)")
+        }
+    }
+
+    @Test func `The widget is one closed function, and its style sheet stays inside its literal`() {
+        let script = Assets.widget.bytes
+        let text = script.bytes.string()
+        #expect(text.hasPrefix("(() => {\n\"use strict\";") && text.hasSuffix("})();\n"))
+        let sheet = Assets.styleSheetText
+        #expect(sheet.count > 1000)
+        #expect(!sheet.contains("`") && !sheet.contains("\\") && !sheet.contains("${"))
+    }
+
+    @Test func `Nothing of the widget is made from markup, and it names no other host`() {
+        let script = Assets.widget.bytes
+        let text = script.bytes.string()
+        for word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
+            #expect(!text.contains(word), "\(word)")
+        }
+        let addresses = text.components(separatedBy: "https://").dropFirst()
+        let hosts = addresses.map { $0.prefix { $0.isLetter || $0 == "." } }
+        #expect(hosts.allSatisfy { $0.isEmpty || $0 == "www.openstreetmap.org" })
+    }
+}
+
+extension String {
+    fileprivate func components(separatedBy mark: String) -> [Substring] {
+        var parts: [Substring] = []
+        var rest = self[...]
+        while let found = rest.firstRange(of: mark) {
+            parts.append(rest[..<found.lowerBound])
+            rest = rest[found.upperBound...]
+        }
+        return parts + [rest]
+    }
+}
