@@ -89,6 +89,8 @@ public struct ResponseHead {
     public var allowedOrigin: ByteBlock?
     public var contentSecurityPolicy: ByteBlock?
     public var isCacheable = false
+    /// A version, shown as a strong entity tag; 0 for none.
+    public var version: UInt64 = 0
 
     public init(status: Int, contentType: StaticString, requestID: RequestID, keepsAlive: Bool) {
         self.status = status
@@ -154,6 +156,11 @@ public final class ResponseWriter {
             out.append(decimal: seconds)
             out.append("\r\n")
         }
+        if head.version != 0 {
+            out.append("ETag: \"")
+            out.append(decimal: head.version)
+            out.append("\"\r\n")
+        }
         if let allow = head.allow {
             out.append("Allow: ")
             out.append(allow)
@@ -170,7 +177,8 @@ public final class ResponseWriter {
             out.append(origin)
             out.append("\r\nVary: Origin\r\nAccess-Control-Expose-Headers: ")
             out.append(
-                "X-Request-ID, Idempotency-Replayed, RateLimit, RateLimit-Policy, Retry-After\r\n")
+                "X-Request-ID, Idempotency-Replayed, RateLimit, RateLimit-Policy, Retry-After, ETag\r\n"
+            )
         }
         if let policy = head.contentSecurityPolicy {
             out.append("Content-Security-Policy: ")
@@ -219,6 +227,7 @@ public final class ResponseWriter {
         case 405: "405 Method Not Allowed"
         case 408: "408 Request Timeout"
         case 409: "409 Conflict"
+        case 412: "412 Precondition Failed"
         case 413: "413 Content Too Large"
         case 414: "414 URI Too Long"
         case 415: "415 Unsupported Media Type"

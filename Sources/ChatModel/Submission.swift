@@ -107,6 +107,10 @@ public struct Answer: Sendable {
     public var isCounted = true
     /// The conversation that a subscription was refused for.
     public var about: Identifier?
+    /// A conversation that is to be shown in place of the body, as the store has it now.
+    public var shows: Identifier?
+    /// Of the conversation that the body shows; 0 for none.
+    public var version: UInt64 = 0
 
     public init(origin: Origin, frameID: ByteBlock?, result: Result) {
         self.origin = origin
@@ -139,6 +143,7 @@ public struct Delivery: Sendable {
 /// What a core asks of the owner of a conversation or of a user.
 public enum OwnerRequest: Sendable {
     case submit(Submission)
+    case command(Command)
     case subscribe(Origin, frameID: ByteBlock?, Principal, Identifier)
     /// No socket of this core follows the conversation any more. `answers` is how many answers
     /// with a `follow` have come since the core last said so: one may still be on its way.

@@ -55,13 +55,7 @@ extension ConversationOwner {
     private func enqueue(_ submission: Submission, in state: ConversationState) {
         guard state.waiting.count + state.wantedReplies < Limits.messagesWaitingPerConversationMax
         else {
-            counters.refusedFull += 1
-            return fail(
-                submission.origin, submission.frameID,
-                Problem(
-                    .temporarilyUnavailable,
-                    "Too many messages of this conversation wait for what is before them.",
-                    retryAfterSeconds: 1))
+            return refuseForRoom(submission.origin, submission.frameID)
         }
         if let key = submission.idempotency { keysInProgress[key] = state.row.id }
         state.waiting.append(.message(submission))
@@ -87,11 +81,15 @@ extension ConversationOwner {
             bodies.count < Limits.commitUnitBytesMax
         {
             let item = state.waiting[taken]
+            if case .command(let command) = item, command.needsSettledRow, builder.rowChanged {
+                break
+            }
             taken += 1
             switch item {
             case .message(let submission): place(submission, item, in: state, &builder)
             case .reply(let run):
                 if !place(run, item, in: state, &builder) { fenced.append(run) }
+            case .command(let command): place(command, item, in: state, &builder)
             }
         }
         state.waiting.removeFirst(taken)
@@ -102,12 +100,13 @@ extension ConversationOwner {
     }
 
     private func send(_ builder: UnitBuilder, for state: ConversationState) {
+        let before = builder.rowChanged ? state.row : nil
         state.row = builder.row
         state.row.updatedAtMilliseconds = nowMilliseconds
         let unit = CommitUnit(
             conversation: state.row, rowChange: builder.change, entries: builder.entries,
             bodies: bodies.block(), submittedNanoseconds: nowNanoseconds)
-        state.inFlight = InFlight(unit: unit, items: builder.placed)
+        state.inFlight = InFlight(unit: unit, items: builder.placed, rowBefore: before)
         state.assertInvariant()
         unitsOnTheirWay += 1
         actions.append(.commit(unit))
@@ -142,6 +141,9 @@ extension ConversationOwner {
             if reply.handsOff {
                 placeHandOff(submission.channel, submission.shardKey, session, &builder)
             }
+        }
+        if builder.row.status != .open {
+            placeReopening(submission.channel, submission.shardKey, session, &builder)
         }
         placed.entryCount = builder.entries.count - first
         builder.placed.append(placed)
@@ -222,27 +224,31 @@ extension ConversationOwner {
         _ channel: Channel, _ shardKey: UInt16, _ session: Identifier,
         _ builder: inout UnitBuilder
     ) {
-        builder.handOff(to: .human)
+        builder.changeRow { $0.hand(to: .human, id: nil) }
         let change = Entry(
             id: identifiers.next(milliseconds: nowMilliseconds, shardKey: shardKey),
             conversation: builder.row.id, seq: builder.nextSeq, kind: .handler, isInbound: false,
             senderType: .system, senderID: Self.systemID, channel: channel,
-            content: handlerContent(builder.row.handler), createdAtMilliseconds: nowMilliseconds)
+            content: handlerContent(builder.row), createdAtMilliseconds: nowMilliseconds)
+        builder.append(change, bodies, answersSeq: 0, session: session)
+    }
+
+    /// A user who writes wants an answer, whatever was thought of the conversation before.
+    private func placeReopening(
+        _ channel: Channel, _ shardKey: UInt16, _ session: Identifier,
+        _ builder: inout UnitBuilder
+    ) {
+        builder.changeRow { $0.status = .open }
+        let change = Entry(
+            id: identifiers.next(milliseconds: nowMilliseconds, shardKey: shardKey),
+            conversation: builder.row.id, seq: builder.nextSeq, kind: .status, isInbound: false,
+            senderType: .system, senderID: Self.systemID, channel: channel,
+            content: statusContent(.open), createdAtMilliseconds: nowMilliseconds)
         builder.append(change, bodies, answersSeq: 0, session: session)
     }
 
     static let botID = ByteBlock("builtin")
     static let systemID = ByteBlock("system")
-
-    private func handlerContent(_ handler: Handler) -> ByteBlock {
-        encoder.removeAll()
-        encoder.append("{\"type\":\"event\",\"name\":\"handler\",\"data\":{\"type\":\"")
-        encoder.append(handler.type == .bot ? "bot" : "human")
-        encoder.append("\",\"token\":")
-        encoder.append(decimal: handler.token)
-        encoder.append("}}")
-        return encoder.block()
-    }
 
     /// The user's session: a new one when the last was not used for its time to live.
     func session(of key: UserKey, shardKey: UInt16) -> Identifier {
@@ -272,12 +278,13 @@ extension ConversationOwner {
             state.waiting.insert(contentsOf: flight.items.map(\.item), at: 0)
         case .unavailable: failed(flight, state)
         }
+        startNext(in: state)
         pump(state)
     }
 
     private func restore(_ flight: InFlight, _ state: ConversationState, lastSeq: UInt64) {
+        if let before = flight.rowBefore { state.row = before }
         state.row.lastSeq = lastSeq
-        if let first = flight.items.first { state.row.handler = first.handlerBefore }
     }
 
     private func committed(_ flight: InFlight, _ state: ConversationState) {
@@ -285,6 +292,7 @@ extension ConversationOwner {
         for placed in flight.items {
             switch placed.item {
             case .message(let submission): stored(submission, placed, flight.unit, state)
+            case .command(let command): stored(command, placed, flight.unit, state)
             case .reply(let run):
                 // The audience may have grown by an item before this one of the same unit.
                 let entries = placed.firstEntry..<placed.firstEntry + placed.entryCount
@@ -294,6 +302,7 @@ extension ConversationOwner {
                     reply: flight.unit.body(of: flight.unit.entries[placed.firstEntry]))
             }
         }
+        if let before = flight.rowBefore { didChangeRow(state, from: before, to: flight.unit) }
     }
 
     private func stored(
@@ -396,6 +405,7 @@ extension ConversationOwner {
                 for repeated in repeatedOrigins.removeValue(forKey: key) ?? [] {
                     fail(repeated.origin, repeated.frameID, Self.storeUnavailable)
                 }
+            case .command(let command): fail(command.origin, nil, Self.storeUnavailable)
             case .reply(let run): finish(run, in: state, reason: "failed", reply: nil)
             }
         }
@@ -419,7 +429,7 @@ struct UnitBuilder {
     let wasStored: Bool
     var entries: [StoredEntry] = []
     var placed: [PlacedItem] = []
-    private var rowChanged = false
+    private(set) var rowChanged = false
 
     init(row: Conversation, wasStored: Bool) {
         self.row = row
@@ -450,8 +460,9 @@ struct UnitBuilder {
         row.lastSeq = entry.seq
     }
 
-    mutating func handOff(to type: HandlerType) {
-        row.handler = Handler(type: type, token: row.handler.token + 1)
+    /// One change of the row, of however many fields.
+    mutating func changeRow(_ change: (inout Conversation) -> Void) {
+        change(&row)
         row.version += 1
         rowChanged = true
     }

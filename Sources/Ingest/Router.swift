@@ -39,6 +39,7 @@ public enum Route: UInt8, Sendable, CaseIterable {
     public var allows: StaticString {
         switch self {
         case .guest, .message, .benchSink: "POST, OPTIONS"
+        case .conversation: "GET, HEAD, PATCH, OPTIONS"
         case .socket, .benchEcho, .benchBroadcast: "GET, OPTIONS"
         default: "GET, HEAD, OPTIONS"
         }
@@ -47,6 +48,7 @@ public enum Route: UInt8, Sendable, CaseIterable {
     public func accepts(_ method: HTTPMethod) -> Bool {
         switch self {
         case .guest, .message, .benchSink: method == .post
+        case .conversation: method == .get || method == .head || method == .patch
         case .socket, .benchEcho, .benchBroadcast: method == .get
         default: method == .get || method == .head
         }

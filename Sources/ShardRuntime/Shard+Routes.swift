@@ -175,6 +175,8 @@ extension Shard {
             case .message:
                 try postMessage(token, assembler, bytes, body, principal, origin, context)
             case .conversations: try listConversations(assembler, bytes, principal, origin, context)
+            case .conversation where assembler.head.method == .patch:
+                try patchConversation(assembler, bytes, body, match, principal, origin, context)
             default: try getConversation(assembler, bytes, match, principal, origin, context)
             }
         } catch {
@@ -205,14 +207,7 @@ extension Shard {
         _ origin: Origin, _ context: RequestContext
     ) throws(Problem) {
         try require(principal, .messageSend)
-        try requireJSON(assembler, bytes)
-        let decoded = assembler.body
-        let isJSON: Bool
-        switch body {
-        case .inPlace(let range): isJSON = parser.parse(bytes.part(range))
-        case .decoded: isJSON = parser.parse(decoded.bytes)
-        }
-        guard isJSON else { throw Problem(.malformedJSON, "The body is not valid JSON in UTF-8.") }
+        try parseBody(assembler, bytes, body)
         var key: ByteBlock?
         if let range = assembler.head.value(.idempotencyKey) {
             guard MessageRequestReader.isName(bytes.part(range), Limits.clientMessageIDBytesMax)
@@ -307,10 +302,7 @@ extension Shard {
         _ origin: Origin, _ context: RequestContext
     ) throws(Problem) {
         try require(principal, .conversationRead)
-        let path = bytes.part(assembler.head.path)
-        guard let id = Identifier(path.part(match.variable), kind: .conversation) else {
-            throw Problem(.notFound, "There is no such conversation.")
-        }
+        let id = try conversationID(assembler, bytes, match)
         let query = try PageQuery(bytes, assembler.head.query, scratch: scratch)
         let job = try query.history(id, try scope(principal, userID: nil), origin)
         expect(origin.token, origin.ordinal, context)

@@ -66,6 +66,7 @@ package final class Shard: LoopDelegate {
     let issuer: TokenIssuer
     let parser: JSONParser
     let messageReader: MessageRequestReader
+    let patchReader: ConversationPatchReader
     let responses = ResponseWriter()
     let assemblies = WebSocketAssemblyPool()
     let sockets = SocketDirectory()
@@ -129,6 +130,7 @@ package final class Shard: LoopDelegate {
         parser = JSONParser(
             documentBytesMax: configuration.messageBytesMax + 1024, depthMax: Limits.jsonDepthMax)
         messageReader = MessageRequestReader(parser: parser)
+        patchReader = ConversationPatchReader(parser: parser)
         operations.add(.poll, descriptor: bell.descriptor, token: Self.bellToken)
         listen()
         owner.setTime(milliseconds: clock.milliseconds, nanoseconds: clock.nanoseconds)

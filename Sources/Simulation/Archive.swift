@@ -142,6 +142,19 @@ final class Archive {
         return row.tenant == scope.tenant && scope.userID.map { $0.equals(row.userID) } ?? true
     }
 
+    func show(_ query: ConversationQuery) -> Answer {
+        guard let row = row(query.conversation), isVisible(row, in: query.scope) else {
+            return Answer(
+                origin: query.origin, frameID: nil,
+                result: .failure(Problem(.notFound, "There is no such conversation.")))
+        }
+        let writer = ByteWriter(capacity: 1024)
+        row.write(into: writer, unread: 0)
+        var answer = Self.answer(query.origin, writer.block())
+        answer.version = row.version
+        return answer
+    }
+
     /// The answer to a page of history, as the real store writes it (cursors apart).
     func history(_ query: HistoryQuery) -> Answer {
         guard let row = row(query.conversation), isVisible(row, in: query.scope) else {

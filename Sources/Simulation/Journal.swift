@@ -46,6 +46,7 @@ final class Journal {
     let archive: Archive
     let document = Document()
     private(set) var intents: [Intent] = []
+    var deeds: [Deed] = []
     // What the run has met, so that a test can tell that it meets everything.
     var counts: [String: Int] = [:]
 
@@ -162,6 +163,7 @@ final class Journal {
 
     func checkAtRest() {
         checkIntents()
+        checkDeeds()
         for id in archive.order { checkLog(id) }
     }
 
@@ -210,7 +212,7 @@ final class Journal {
         var isHandedOff = false
         for (index, entry) in (archive.logs[id] ?? []).enumerated() {
             if entry.seq != UInt64(index) + 1 { around.violate("a log has a gap") }
-            if entry.kind == .handler { isHandedOff = true }
+            if entry.kind == .handler { isHandedOff = Self.handsToHuman(entry) }
             guard entry.answersSeq > 0 else { continue }
             if isHandedOff { around.violate("a bot's reply lands after a human took over") }
             if !answered.insert(entry.answersSeq).inserted {

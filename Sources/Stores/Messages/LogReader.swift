@@ -28,7 +28,8 @@ struct LogBounds {
 struct LogActivity {
     var lastSeq: UInt64 = 0
     var lastMilliseconds: UInt64 = 0
-    /// Outbound entries after the user's own last one, counted among the last `unreadMax` entries.
+    /// Outbound messages after the user's own last entry, counted among the last `unreadMax`
+    /// entries.
     var unread: UInt64 = 0
 }
 
@@ -53,7 +54,7 @@ final class LogReader {
         logged = try connection.prepare(LoggedEntry.query)
         lastEntries = try connection.prepare(
             """
-            SELECT seq, created_at, flags & 1 FROM entries WHERE conversation=? AND seq<?
+            SELECT seq, created_at, flags & 1, kind FROM entries WHERE conversation=? AND seq<?
             ORDER BY seq DESC LIMIT ?
             """)
         ascending = try connection.prepare(
@@ -86,9 +87,9 @@ final class LogReader {
         }
         for entry in tail.suffix(Self.unreadMax).reversed() {
             if entry.isInbound { return found }
-            found.unread += 1
+            if entry.kind == EntryKind.message.rawValue { found.unread += 1 }
         }
-        let rest = Self.unreadMax - Int(found.unread)
+        let rest = Self.unreadMax - tail.count
         guard rest > 0 else { return found }
         let statement = lastEntries
         defer { statement.reset() }
@@ -101,7 +102,7 @@ final class LogReader {
                 found.lastMilliseconds = statement.unsigned(1)
             }
             if statement.integer(2) == 1 { break }
-            found.unread += 1
+            if statement.integer(3) == Int64(EntryKind.message.rawValue) { found.unread += 1 }
         }
         return found
     }

@@ -28,6 +28,19 @@ public enum PageDirection: UInt8, Sendable {
     case backward = 2
 }
 
+/// One conversation without its log.
+public struct ConversationQuery: Sendable {
+    public let origin: Origin
+    public let scope: Scope
+    public let conversation: Identifier
+
+    public init(origin: Origin, scope: Scope, conversation: Identifier) {
+        self.origin = origin
+        self.scope = scope
+        self.conversation = conversation
+    }
+}
+
 /// A page of one conversation's log. The bounds are exclusive.
 public struct HistoryQuery: Sendable {
     public let origin: Origin
@@ -119,6 +132,7 @@ public struct ReplayPage: Sendable {
 
 public enum ReadJob: Sendable {
     case owner(OwnerRead)
+    case conversation(ConversationQuery)
     case history(HistoryQuery)
     case list(ListQuery)
     case replay(ReplayQuery)

@@ -1,0 +1,67 @@
+// What agents did, compared with the archive.
+
+import Bytes
+import ChatModel
+
+/// Something that an agent asked for once; its mark stands in the entry that it becomes.
+final class Deed {
+    let mark: String
+    let person: Person
+    let conversation: Identifier
+    var isConditional = false
+    var isAcknowledged = false
+    /// It was told that nothing was done.
+    var isRefused = false
+
+    init(mark: String, person: Person, conversation: Identifier) {
+        self.mark = mark
+        self.person = person
+        self.conversation = conversation
+    }
+}
+
+extension Journal {
+    func mean(_ person: Person, _ conversation: Identifier) -> Deed {
+        count("deed")
+        let deed = Deed(mark: "d-\(deeds.count)-", person: person, conversation: conversation)
+        deeds.append(deed)
+        return deed
+    }
+
+    private func places(of deed: Deed) -> Int {
+        let mark = "\"\(deed.mark)\""
+        return (archive.logs[deed.conversation] ?? []).count { entry in
+            !entry.isInbound
+                && String(decoding: entry.body.bytes.array(), as: UTF8.self).contains(mark)
+        }
+    }
+
+    func checkAcknowledged(_ deed: Deed) {
+        count("deed done")
+        if places(of: deed) != 1 {
+            around.violate("\(deed.mark) is acknowledged and stored \(places(of: deed)) times")
+        }
+    }
+
+    func checkDeeds() {
+        for deed in deeds {
+            let found = places(of: deed)
+            if found > 1 { around.violate("\(deed.mark) is stored \(found) times") }
+            if deed.isAcknowledged, found != 1 {
+                around.violate("\(deed.mark) was acknowledged and is lost")
+            }
+            if deed.isRefused, found > 0 {
+                around.violate("\(deed.mark) was refused and is stored")
+            }
+            if found > 0, archive.rows[deed.conversation]?.tenant != deed.person.tenant {
+                around.violate("\(deed.mark) is stored with another tenant")
+            }
+        }
+    }
+
+    /// True when the entry says that a human has taken over.
+    static func handsToHuman(_ entry: KeptEntry) -> Bool {
+        String(decoding: entry.body.bytes.array(), as: UTF8.self).contains(
+            "\"data\":{\"type\":\"human\"")
+    }
+}
