@@ -218,6 +218,7 @@ public final class ResponseWriter {
     static func reason(_ status: Int) -> StaticString {
         switch status {
         case 200: "200 OK"
+        case 201: "201 Created"
         case 202: "202 Accepted"
         case 204: "204 No Content"
         case 400: "400 Bad Request"

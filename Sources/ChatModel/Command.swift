@@ -43,10 +43,37 @@ public struct ConversationPatch: Sendable {
     public init() {}
 }
 
+/// What an agent says: to the user, or to other agents.
+public struct AgentMessage: Sendable {
+    /// Canonical JSON of the content object.
+    public let content: ByteBlock
+    public let isInternal: Bool
+    public let clientMessageID: ByteBlock?
+    public let idempotency: Digest?
+    public let fingerprint: UInt64
+    public let replyTo: Identifier?
+    public let metadata: ByteBlock?
+
+    public init(
+        content: ByteBlock, isInternal: Bool, clientMessageID: ByteBlock? = nil,
+        idempotency: Digest? = nil, fingerprint: UInt64 = 0, replyTo: Identifier? = nil,
+        metadata: ByteBlock? = nil
+    ) {
+        self.content = content
+        self.isInternal = isInternal
+        self.clientMessageID = clientMessageID
+        self.idempotency = idempotency
+        self.fingerprint = fingerprint
+        self.replyTo = replyTo
+        self.metadata = metadata
+    }
+}
+
 /// A request on its way to the owner of a conversation: validated, with its sender's rights.
 public final class Command: Sendable {
     public enum Act: Sendable {
         case patch(ConversationPatch)
+        case message(AgentMessage)
     }
 
     public let origin: Origin
@@ -59,5 +86,13 @@ public final class Command: Sendable {
         self.principal = principal
         self.conversation = conversation
         self.act = act
+    }
+
+    /// The key under which the request may be sent again.
+    public var idempotency: Digest? {
+        switch act {
+        case .message(let message): message.idempotency
+        case .patch: nil
+        }
     }
 }

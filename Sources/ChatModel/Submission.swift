@@ -126,16 +126,20 @@ public struct Delivery: Sendable {
     /// The entry's place in the log; 0 for frames that are not part of it (typing, runs).
     public let seq: UInt64
     public let payload: ByteBlock
+    /// Only for sockets of who may see internal entries; others go on behind it.
+    public let isInternal: Bool
     /// The socket that caused it and does not want it back.
     public let except: Origin?
 
     public init(
-        conversation: Identifier, user: UserKey, seq: UInt64, payload: ByteBlock, except: Origin?
+        conversation: Identifier, user: UserKey, seq: UInt64, payload: ByteBlock,
+        isInternal: Bool = false, except: Origin?
     ) {
         self.conversation = conversation
         self.user = user
         self.seq = seq
         self.payload = payload
+        self.isInternal = isInternal
         self.except = except
     }
 }

@@ -1,5 +1,5 @@
-// Changes of a conversation's row that agents ask for: each becomes entries of the log, committed
-// together with the row.
+// What agents ask for: changes of a conversation's row, each of which becomes entries of the log
+// that are committed together with the row, and messages of their own.
 //
 // A change is decided on a row that is stored: one that waits behind another change goes into a
 // later unit. So nobody is told that a version does not fit on account of a change that the store
@@ -13,6 +13,7 @@ extension Command {
     var needsSettledRow: Bool {
         switch act {
         case .patch: true
+        case .message: false
         }
     }
 }
@@ -27,9 +28,19 @@ extension ConversationOwner {
         }
         guard state.waiting.count + state.wantedReplies < Limits.messagesWaitingPerConversationMax
         else { return refuseForRoom(command.origin, nil) }
+        if let key = command.idempotency {
+            guard keysInProgress[key] == nil else {
+                return fail(command.origin, nil, Self.keyInProgress)
+            }
+            keysInProgress[key] = state.row.id
+        }
         state.waiting.append(.command(command))
         pump(state)
     }
+
+    static let keyInProgress = Problem(
+        .conflict, "A request with this idempotency key is still in progress.",
+        retryAfterSeconds: 1)
 
     func refuseForRoom(_ origin: Origin, _ frameID: ByteBlock?) {
         counters.refusedFull += 1
@@ -52,6 +63,7 @@ extension ConversationOwner {
         let before = builder.row.handler
         switch command.act {
         case .patch(let patch): place(patch, command, &builder)
+        case .message(let message): place(message, command, &builder)
         }
         guard builder.entries.count > first else { return }
         builder.placed.append(
@@ -84,6 +96,25 @@ extension ConversationOwner {
         }
     }
 
+    /// It changes neither who handles the conversation nor its status: an agent who wants that says
+    /// so with a patch.
+    private func place(
+        _ message: AgentMessage, _ command: Command, _ builder: inout UnitBuilder
+    ) {
+        let entry = Entry(
+            id: identifiers.next(
+                milliseconds: nowMilliseconds, shardKey: command.conversation.shardKey),
+            conversation: builder.row.id, seq: builder.nextSeq, kind: .message, isInbound: false,
+            isInternal: message.isInternal, senderType: .agent,
+            senderID: command.principal.subject, channel: builder.row.channel,
+            content: message.content, replyTo: message.replyTo,
+            clientMessageID: message.clientMessageID, metadata: message.metadata,
+            createdAtMilliseconds: nowMilliseconds)
+        builder.append(
+            entry, bodies, answersSeq: 0, session: .none, idempotency: message.idempotency,
+            fingerprint: message.fingerprint, isAcceptedOnly: true)
+    }
+
     static let otherVersion = Problem(
         .preconditionFailed,
         "The conversation has another version than If-Match names: read it and decide again.")
@@ -97,7 +128,26 @@ extension ConversationOwner {
         announce(unit, entries, state, audience(of: state))
         switch command.act {
         case .patch: show(command)
+        case .message:
+            settleKey(of: command)
+            succeed(
+                command.origin, status: 201,
+                unit.body(of: unit.entries[placed.firstEntry]))
         }
+    }
+
+    func settleKey(of command: Command) {
+        if let key = command.idempotency { keysInProgress[key] = nil }
+    }
+
+    /// The message was stored under the same key before.
+    func replay(_ command: Command, _ found: StoredAnswer) {
+        settleKey(of: command)
+        guard case .message(let message) = command.act, message.fingerprint == found.fingerprint,
+            command.conversation == found.conversation
+        else { return fail(command.origin, nil, Self.idempotencyMismatch) }
+        counters.duplicates += 1
+        succeed(command.origin, status: 201, found.message, isReplay: true)
     }
 
     /// The answer is the conversation as readers see it.

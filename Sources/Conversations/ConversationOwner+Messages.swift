@@ -11,11 +11,7 @@ extension ConversationOwner {
             if submission.origin.isSocket {
                 repeatedOrigins[key, default: []].append(submission)
             } else {
-                fail(
-                    submission.origin, submission.frameID,
-                    Problem(
-                        .conflict, "A request with this idempotency key is still in progress.",
-                        retryAfterSeconds: 1))
+                fail(submission.origin, submission.frameID, Self.keyInProgress)
             }
             return
         }
@@ -357,6 +353,8 @@ extension ConversationOwner {
         for placed in flight.items {
             if placed.firstEntry == index, case .message(let submission) = placed.item {
                 replay(submission, found, state)
+            } else if placed.firstEntry == index, case .command(let command) = placed.item {
+                replay(command, found)
             } else {
                 again.append(placed.item)
             }
@@ -405,7 +403,9 @@ extension ConversationOwner {
                 for repeated in repeatedOrigins.removeValue(forKey: key) ?? [] {
                     fail(repeated.origin, repeated.frameID, Self.storeUnavailable)
                 }
-            case .command(let command): fail(command.origin, nil, Self.storeUnavailable)
+            case .command(let command):
+                settleKey(of: command)
+                fail(command.origin, nil, Self.storeUnavailable)
             case .reply(let run): finish(run, in: state, reason: "failed", reply: nil)
             }
         }
@@ -453,7 +453,8 @@ struct UnitBuilder {
         entries.append(
             StoredEntry(
                 id: entry.id, seq: entry.seq, kind: entry.kind, isInbound: entry.isInbound,
-                isAcceptedOnly: isAcceptedOnly, createdAtMilliseconds: entry.createdAtMilliseconds,
+                isAcceptedOnly: isAcceptedOnly, isInternal: entry.isInternal,
+                createdAtMilliseconds: entry.createdAtMilliseconds,
                 idempotency: idempotency,
                 fingerprint: fingerprint, answersSeq: answersSeq, session: session,
                 body: ByteRange(start, bodies.count), part: part))

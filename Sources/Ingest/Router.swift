@@ -5,7 +5,7 @@ import Wire
 public enum Route: UInt8, Sendable, CaseIterable {
     case unknown = 0
     case index, health, healthDetailed, livez, readyz, startupz, metrics, info, openapi
-    case guest, message, conversations, conversation, socket
+    case guest, message, conversations, conversation, messages, socket
     case benchPlaintext, benchSink, benchEcho, benchBroadcast
 
     /// The path as documented; also the `route` label of the metrics.
@@ -25,6 +25,7 @@ public enum Route: UInt8, Sendable, CaseIterable {
         case .message: "/api/v2/chat/message"
         case .conversations: "/api/v2/chat/conversations"
         case .conversation: "/api/v2/chat/conversations/{id}"
+        case .messages: "/api/v2/chat/conversations/{id}/messages"
         case .socket: "/api/v2/chat/ws"
         case .benchPlaintext: "/bench/plaintext"
         case .benchSink: "/bench/sink"
@@ -38,7 +39,7 @@ public enum Route: UInt8, Sendable, CaseIterable {
     /// For the Allow header. GET routes answer HEAD too; OPTIONS is a preflight.
     public var allows: StaticString {
         switch self {
-        case .guest, .message, .benchSink: "POST, OPTIONS"
+        case .guest, .message, .messages, .benchSink: "POST, OPTIONS"
         case .conversation: "GET, HEAD, PATCH, OPTIONS"
         case .socket, .benchEcho, .benchBroadcast: "GET, OPTIONS"
         default: "GET, HEAD, OPTIONS"
@@ -47,7 +48,7 @@ public enum Route: UInt8, Sendable, CaseIterable {
 
     public func accepts(_ method: HTTPMethod) -> Bool {
         switch self {
-        case .guest, .message, .benchSink: method == .post
+        case .guest, .message, .messages, .benchSink: method == .post
         case .conversation: method == .get || method == .head || method == .patch
         case .socket, .benchEcho, .benchBroadcast: method == .get
         default: method == .get || method == .head
@@ -105,8 +106,11 @@ public enum Router {
         let prefix: StaticString = "/api/v2/chat/conversations/"
         if path.byteCount > prefix.utf8CodeUnitCount, path.hasPrefix(prefix) {
             let rest = ByteRange(prefix.utf8CodeUnitCount, path.byteCount)
-            if path.part(rest).firstOffset(of: 0x2F) == rest.count {
-                return RouteMatch(route: .conversation, variable: rest)
+            let end = path.part(rest).firstOffset(of: 0x2F)
+            if end == rest.count { return RouteMatch(route: .conversation, variable: rest) }
+            let id = ByteRange(prefix.utf8CodeUnitCount, prefix.utf8CodeUnitCount + end)
+            if end > 0, path.part(ByteRange(Int(id.end), path.byteCount)).equals("/messages") {
+                return RouteMatch(route: .messages, variable: id)
             }
         }
         return RouteMatch(route: .unknown, variable: .empty)

@@ -34,6 +34,34 @@ extension Shard {
         return id
     }
 
+    func idempotencyKey(
+        _ assembler: RequestAssembler, _ bytes: RawSpan
+    ) throws(Problem) -> ByteBlock? {
+        guard let range = assembler.head.value(.idempotencyKey) else { return nil }
+        guard MessageRequestReader.isName(bytes.part(range), Limits.clientMessageIDBytesMax) else {
+            throw .invalid(
+                "", "format",
+                "Idempotency-Key must have 1 to \(Limits.clientMessageIDBytesMax) bytes.")
+        }
+        return ByteBlock(copying: bytes.part(range))
+    }
+
+    func postAgentMessage(
+        _ assembler: RequestAssembler, _ bytes: RawSpan, _ body: RequestBody, _ match: RouteMatch,
+        _ principal: Principal, _ origin: Origin, _ context: RequestContext
+    ) throws(Problem) {
+        try require(principal, .messageReply)
+        let id = try conversationID(assembler, bytes, match)
+        try parseBody(assembler, bytes, body)
+        let message = try messageReader.readAgentMessage(
+            principal, service.directory[principal.tenant],
+            key: try idempotencyKey(assembler, bytes))
+        let command = Command(
+            origin: origin, principal: principal, conversation: id, act: .message(message))
+        expect(origin.token, origin.ordinal, context)
+        ask(.command(command), shardKey: id.shardKey)
+    }
+
     func patchConversation(
         _ assembler: RequestAssembler, _ bytes: RawSpan, _ body: RequestBody, _ match: RouteMatch,
         _ principal: Principal, _ origin: Origin, _ context: RequestContext

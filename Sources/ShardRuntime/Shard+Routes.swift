@@ -30,7 +30,7 @@ extension Shard {
             context.allowedOrigin = allowedOrigin(bytes.part(origin))
         }
         let route = match.route
-        if route == .unknown || route == .conversation {
+        if route == .unknown || route == .conversation || route == .messages {
             context.instance = ByteBlock(copying: path)
         }
         if assembler.head.method == .options {
@@ -50,7 +50,7 @@ extension Shard {
             return true
         }
         switch route {
-        case .message, .conversations, .conversation:
+        case .message, .conversations, .conversation, .messages:
             return handleAPI(token, assembler, bytes, body, match, context)
         case .guest: handleGuest(token, assembler, bytes, body, context)
         case .socket: return handleUpgrade(token, assembler, bytes, context)
@@ -175,6 +175,8 @@ extension Shard {
             case .message:
                 try postMessage(token, assembler, bytes, body, principal, origin, context)
             case .conversations: try listConversations(assembler, bytes, principal, origin, context)
+            case .messages:
+                try postAgentMessage(assembler, bytes, body, match, principal, origin, context)
             case .conversation where assembler.head.method == .patch:
                 try patchConversation(assembler, bytes, body, match, principal, origin, context)
             default: try getConversation(assembler, bytes, match, principal, origin, context)
@@ -208,16 +210,7 @@ extension Shard {
     ) throws(Problem) {
         try require(principal, .messageSend)
         try parseBody(assembler, bytes, body)
-        var key: ByteBlock?
-        if let range = assembler.head.value(.idempotencyKey) {
-            guard MessageRequestReader.isName(bytes.part(range), Limits.clientMessageIDBytesMax)
-            else {
-                throw .invalid(
-                    "", "format",
-                    "Idempotency-Key must have 1 to \(Limits.clientMessageIDBytesMax) bytes.")
-            }
-            key = ByteBlock(copying: bytes.part(range))
-        }
+        let key = try idempotencyKey(assembler, bytes)
         let submission = try messageReader.read(
             MessageRequestReader.Context(
                 origin: origin, frameID: nil, principal: principal,
@@ -277,7 +270,9 @@ extension Shard {
     private func scope(_ principal: Principal, userID: ByteBlock?) throws(Problem) -> Scope {
         let name = service.directory[principal.tenant].name
         if principal.may(.anyUser) {
-            return Scope(tenant: principal.tenant, tenantName: name, userID: userID)
+            return Scope(
+                tenant: principal.tenant, tenantName: name, userID: userID,
+                showsInternal: principal.seesInternal)
         }
         if let userID, !userID.equals(principal.subject) {
             throw Problem(.forbidden, "This token may only list its own conversations.")

@@ -8,7 +8,21 @@ extension Client {
         guard let (conversation, isForeign) = anyConversation() else { return }
         if around.chance.percent(40) { return }
         let deed = journal.mean(person, conversation)
-        patch(deed, isForeign: isForeign)
+        if around.chance.percent(50) {
+            patch(deed, isForeign: isForeign)
+        } else {
+            say(deed, isForeign: isForeign)
+        }
+    }
+
+    /// Aloud, or among agents.
+    private func say(_ deed: Deed, isForeign: Bool) {
+        deed.isInternal = around.chance.percent(60)
+        var body = "{\"content\":{\"type\":\"text\",\"text\":\"\(deed.mark)\"}"
+        if deed.isInternal { body += ",\"visibility\":\"internal\"" }
+        let headers = around.chance.percent(50) ? "Idempotency-Key: \(deed.mark)\r\n" : ""
+        journal.count(deed.isInternal ? "note" : "agent's reply")
+        send(deed, "POST", "/messages", headers, body + "}", isForeign: isForeign)
     }
 
     private func patch(_ deed: Deed, isForeign: Bool) {
@@ -57,7 +71,7 @@ extension Client {
             deed.isAcknowledged = true
             journal.checkAcknowledged(deed)
             _ = journal.checkMaySee(
-                person, document.text("id") ?? document.text("conversation_id"), "a deed")
+                person, document.text("conversation_id") ?? document.text("id"), "a deed")
         case 412 where deed.isConditional: deed.isRefused = true
         case 404: deed.isRefused = true
         case 503, 504: if around.faults.isCalm { violate("\(status) without a fault") }

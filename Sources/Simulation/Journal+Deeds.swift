@@ -9,6 +9,7 @@ final class Deed {
     let person: Person
     let conversation: Identifier
     var isConditional = false
+    var isInternal = false
     var isAcknowledged = false
     /// It was told that nothing was done.
     var isRefused = false
@@ -28,12 +29,24 @@ extension Journal {
         return deed
     }
 
+    private func holds(_ entry: KeptEntry, _ deed: Deed) -> Bool {
+        guard !entry.isInbound else { return false }
+        let body = String(decoding: entry.body.bytes.array(), as: UTF8.self)
+        return body.contains("\"\(deed.mark)\"")
+    }
+
     private func places(of deed: Deed) -> Int {
-        let mark = "\"\(deed.mark)\""
-        return (archive.logs[deed.conversation] ?? []).count { entry in
-            !entry.isInbound
-                && String(decoding: entry.body.bytes.array(), as: UTF8.self).contains(mark)
-        }
+        (archive.logs[deed.conversation] ?? []).count { holds($0, deed) }
+    }
+
+    /// True when an entry is none of this person's business, so that it is never shown.
+    func isHidden(_ id: Identifier, _ seq: UInt64, from person: Person) -> Bool {
+        !person.isAgent && archive.entry(id, seq)?.isInternal ?? false
+    }
+
+    /// True when a reader may be shown `seq` next behind `last`.
+    func isNext(_ id: Identifier, _ seq: UInt64, behind last: UInt64, for person: Person) -> Bool {
+        seq > last && (last + 1..<seq).allSatisfy { isHidden(id, $0, from: person) }
     }
 
     func checkAcknowledged(_ deed: Deed) {
@@ -45,6 +58,10 @@ extension Journal {
 
     func checkDeeds() {
         for deed in deeds {
+            for entry in archive.logs[deed.conversation] ?? []
+            where holds(entry, deed) && entry.isInternal != deed.isInternal {
+                around.violate("\(deed.mark) is stored for other readers than it was meant for")
+            }
             let found = places(of: deed)
             if found > 1 { around.violate("\(deed.mark) is stored \(found) times") }
             if deed.isAcknowledged, found != 1 {

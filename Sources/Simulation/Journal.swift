@@ -154,7 +154,13 @@ final class Journal {
             if document.text(["id"], in: element) != entry.id.text(.message) {
                 around.violate("history shows another entry under a seq")
             }
-            if let last, seq != last + 1, seq + 1 != last { around.violate("history has a gap") }
+            if isHidden(conversation, seq, from: person) {
+                around.violate("an end user's history shows an internal entry")
+            }
+            if let last, !isNext(conversation, max(seq, last), behind: min(seq, last), for: person)
+            {
+                around.violate("history has a gap")
+            }
             last = seq
         }
     }

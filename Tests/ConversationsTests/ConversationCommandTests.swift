@@ -183,4 +183,58 @@ extension World {
         #expect(world.row(id)?.handler.token == 1)
         world.expectOrder()
     }
+
+    private func message(
+        key: UInt64? = nil, fingerprint: UInt64 = 0, isInternal: Bool = false
+    ) -> Command.Act {
+        .message(
+            AgentMessage(
+                content: ByteBlock(#"{"type":"text","text":"note"}"#), isInternal: isInternal,
+                idempotency: key.map { Digest(high: 1, low: $0) }, fingerprint: fingerprint))
+    }
+
+    @Test func `An agent's message is answered when it is stored, and changes no row`() {
+        let world = World()
+        let id = world.begun()
+        let number = world.command(agent, id, message())
+        #expect(world.tickets[number].answers.isEmpty && world.pending[0].rowChange == .none)
+        world.settle()
+        #expect(world.tickets[number].status == 201)
+        #expect(world.tickets[number].body == world.store.logs[id]?.last?.body.text)
+        #expect(world.row(id)?.handler.type == .bot && world.row(id)?.version == 1)
+        world.expectOrder()
+    }
+
+    @Test func `Its key is in progress, then a replay, and another request under it is refused`() {
+        let world = World()
+        let id = world.begun()
+        let first = world.command(agent, id, message(key: 7, fingerprint: 1))
+        let early = world.command(agent, id, message(key: 7, fingerprint: 1))
+        #expect(world.tickets[early].problem?.code == .conflict)
+        world.settle(0, .unavailable)
+        #expect(world.tickets[first].problem?.code == .temporarilyUnavailable)
+        let second = world.command(agent, id, message(key: 7, fingerprint: 1))
+        world.settleAll()
+        let again = world.command(agent, id, message(key: 7, fingerprint: 1))
+        world.settleAll()
+        let other = world.command(agent, id, message(key: 7, fingerprint: 2))
+        world.settleAll()
+        #expect(world.tickets[again].isReplay)
+        #expect(world.tickets[again].body == world.tickets[second].body)
+        #expect(world.tickets[other].problem?.code == .idempotencyMismatch)
+        world.expectOrder()
+    }
+
+    @Test func `What is internal says so to every core that is given it`() {
+        let world = World()
+        let id = world.begun()
+        world.connect(ann, core: 3)
+        world.command(agent, id, message(isInternal: true))
+        world.command(agent, id, message())
+        world.settleAll()
+        let entries = world.frames.filter { $0.delivery.seq > 0 }
+        #expect(entries.map(\.delivery.isInternal) == [true, false])
+        #expect(world.store.logs[id]?.last?.isInternal == false)
+        world.expectOrder()
+    }
 }

@@ -90,6 +90,16 @@ private struct Simulation {
 
     private mutating func patch() {
         guard let id = conversation() else { return }
+        if random.chance(40) {
+            let key = random.chance(50) ? UInt64(random.below(20)) : nil
+            let message = AgentMessage(
+                content: ByteBlock(#"{"type":"text","text":"note"}"#),
+                isInternal: random.chance(50),
+                idempotency: key.map { Digest(high: .max, low: $0) },
+                fingerprint: UInt64(random.below(2)))
+            world.command(random.pick([agent, foreignAgent]), id, .message(message))
+            return
+        }
         var patch = ConversationPatch()
         if random.chance(30) {
             let version = world.store.rows[id]?.version ?? 1

@@ -62,7 +62,8 @@ private func simulate(_ arguments: String...) throws -> (lines: [String], status
         }
         for name in [
             "101", "200", "202", "404", "409", "503", "vanish", "stall", "crash", "malformed",
-            "412", "deed", "deed done", "original", "replay", "history", "shown", "subscribed",
+            "412", "deed", "deed done", "note", "agent's reply", "201", "original", "replay",
+            "history", "shown", "subscribed",
             "run", "cancel",
             "run ended: completed", "run ended: failed", "close 1001",
         ] {

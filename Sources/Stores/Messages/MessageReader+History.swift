@@ -57,7 +57,13 @@ extension MessageReader {
         let first = page.rows.first?.seq
         let hasEarlier =
             isForward
-            ? first.map { query.order == .ascending ? $0 > 1 : $0 < found.lastSeq } ?? false
+            ? first.map {
+                // What stands before the first page may be hidden as a whole.
+                query.order == .ascending
+                    ? $0 > 1
+                    : $0 < found.lastSeq
+                        && (query.scope.showsInternal || query.beforeSeq != nil)
+            } ?? false
             : page.hasMore
         appendCursor(seq: hasEarlier ? first : nil, query.order, .backward)
         writer.append(page.hasMore || !isForward ? ",\"has_more\":true}}" : ",\"has_more\":false}}")
@@ -72,7 +78,9 @@ extension MessageReader {
         _ query: HistoryQuery, _ tail: [IndexedEntry]
     ) throws(SQLiteError) -> (rows: [LogRow], hasMore: Bool) {
         let readOrder = query.direction == .forward ? query.order : query.order.reversed
-        let bounds = LogBounds(after: query.afterSeq ?? 0, before: query.beforeSeq ?? .max)
+        let bounds = LogBounds(
+            after: query.afterSeq ?? 0, before: query.beforeSeq ?? .max,
+            showsInternal: query.scope.showsInternal)
         var rows = try logs.rows(
             of: query.conversation, tail, bounds, readOrder, limit: query.limit + 1)
         let hasMore = rows.count > query.limit
@@ -89,7 +97,9 @@ extension MessageReader {
     }
 
     func replay(_ query: ReplayQuery) throws(SQLiteError) -> ReplayPage {
-        let bounds = LogBounds(after: query.afterSeq, before: query.throughSeq + 1)
+        let bounds = LogBounds(
+            after: query.afterSeq, before: query.throughSeq + 1,
+            showsInternal: query.showsInternal)
         let rows = try logs.rows(
             of: query.conversation, logs.tail(of: query.conversation), bounds, .ascending,
             limit: Limits.replayBatch)

@@ -10,8 +10,8 @@
 // conversation at a time (MessageWriter+Folding); what is not in them yet is the tail: it stands in
 // log and in memory (LogTail). All rows of log up to progress.folded_through are in entries.
 //
-// flags: 1 inbound, 2 accepted only (its sender did not wait). Ids are 16-byte big-endian blobs, so
-// that they sort by time.
+// flags: 1 inbound, 2 accepted only (its sender did not wait), 8 internal (the end user never sees
+// it). Ids are 16-byte big-endian blobs, so that they sort by time.
 
 import ChatModel
 

@@ -7,8 +7,13 @@ public struct Scope: Sendable {
     public let tenantName: ByteBlock
     /// nil: every user's of the tenant.
     public let userID: ByteBlock?
+    /// Internal entries too; never for end users.
+    public let showsInternal: Bool
 
-    public init(tenant: TenantIndex, tenantName: ByteBlock, userID: ByteBlock?) {
+    public init(
+        tenant: TenantIndex, tenantName: ByteBlock, userID: ByteBlock?, showsInternal: Bool = false
+    ) {
+        self.showsInternal = showsInternal
         self.tenant = tenant
         self.tenantName = tenantName
         self.userID = userID
@@ -98,14 +103,20 @@ public struct ListQuery: Sendable {
     }
 }
 
-/// The entries `afterSeq + 1 ... throughSeq` of a conversation, for a socket that catches up.
+/// The entries `afterSeq + 1 ... throughSeq` of a conversation, for a socket that catches up; those
+/// that are internal only if it may see them.
 public struct ReplayQuery: Sendable {
     public let origin: Origin
     public let conversation: Identifier
     public let afterSeq: UInt64
     public let throughSeq: UInt64
+    public let showsInternal: Bool
 
-    public init(origin: Origin, conversation: Identifier, afterSeq: UInt64, throughSeq: UInt64) {
+    public init(
+        origin: Origin, conversation: Identifier, afterSeq: UInt64, throughSeq: UInt64,
+        showsInternal: Bool = false
+    ) {
+        self.showsInternal = showsInternal
         self.origin = origin
         self.conversation = conversation
         self.afterSeq = afterSeq
