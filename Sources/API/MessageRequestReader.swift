@@ -8,9 +8,9 @@ import Wire
 
 /// Owner: one core. The parsed document of the request at hand is the parser's.
 public final class MessageRequestReader {
-    private let parser: JSONParser
-    private let contents: ContentReader
-    private let writer = ByteWriter(capacity: 1024)
+    let parser: JSONParser
+    let contents: ContentReader
+    let writer = ByteWriter(capacity: 1024)
 
     public init(parser: JSONParser) {
         self.parser = parser
@@ -125,7 +125,7 @@ public final class MessageRequestReader {
         return channel
     }
 
-    private func identifier(
+    func identifier(
         _ root: JSONNode, _ field: StaticString, _ kind: IdentifierKind, _ faults: inout FaultList
     ) -> Identifier? {
         guard let node = parser.field(root, field), parser.kind(node) != .null else { return nil }
@@ -140,7 +140,7 @@ public final class MessageRequestReader {
     }
 
     /// A name that clients choose: 1 to `bytesMax` bytes, no control characters.
-    private func name(
+    func name(
         _ root: JSONNode, _ field: StaticString, _ bytesMax: Int, _ faults: inout FaultList
     ) -> ByteBlock? {
         guard let node = parser.field(root, field), parser.kind(node) != .null else { return nil }
@@ -168,7 +168,7 @@ public final class MessageRequestReader {
         return true
     }
 
-    private func metadata(_ root: JSONNode, _ faults: inout FaultList) -> ByteBlock? {
+    func metadata(_ root: JSONNode, _ faults: inout FaultList) -> ByteBlock? {
         guard let node = parser.field(root, "metadata"), parser.kind(node) != .null else {
             return nil
         }
@@ -193,13 +193,16 @@ public final class MessageRequestReader {
 
     /// Keys are a user's own: the same key of two users names two messages. The high half is the
     /// same for all keys of a user, so that they stand together in the store's index.
-    private func digest(_ tenant: ByteBlock, _ user: ByteBlock, _ key: ByteBlock) -> Digest {
+    /// `kind` keeps what one and the same person says as a user and as an agent apart.
+    func digest(
+        _ tenant: ByteBlock, _ user: ByteBlock, _ key: ByteBlock, kind: UInt8 = 0
+    ) -> Digest {
         let writer = writer
         writer.removeAll()
         writer.append(tenant)
         writer.append(0)
         writer.append(user)
-        writer.append(0)
+        writer.append(kind)
         writer.append(key)
         return Digest(
             high: user.bytes.hash(seed: tenant.bytes.hash(seed: 0)),
@@ -208,7 +211,7 @@ public final class MessageRequestReader {
 
     /// Of everything that makes a request the same request, its conversation apart
     /// (`Submission.isSame`).
-    private func fingerprint(
+    func fingerprint(
         _ channel: Channel, _ replyTo: Identifier?, _ metadata: UInt64, _ content: UInt64
     ) -> UInt64 {
         let writer = writer

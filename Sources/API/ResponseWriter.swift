@@ -101,6 +101,8 @@ public struct ResponseHead {
     public var framing = BodyFraming.length
     /// Sent on as it comes: no cache keeps it and no proxy gathers it.
     public var isStream = false
+    /// A version, shown as a strong entity tag; 0 for none.
+    public var version: UInt64 = 0
 
     public init(status: Int, contentType: StaticString, requestID: RequestID, keepsAlive: Bool) {
         self.status = status
@@ -178,6 +180,11 @@ public final class ResponseWriter {
             out.append(decimal: seconds)
             out.append("\r\n")
         }
+        if head.version != 0 {
+            out.append("ETag: \"")
+            out.append(decimal: head.version)
+            out.append("\"\r\n")
+        }
         if let allow = head.allow {
             out.append("Allow: ")
             out.append(allow)
@@ -194,7 +201,8 @@ public final class ResponseWriter {
             out.append(origin)
             out.append("\r\nVary: Origin\r\nAccess-Control-Expose-Headers: ")
             out.append(
-                "X-Request-ID, Idempotency-Replayed, RateLimit, RateLimit-Policy, Retry-After\r\n")
+                "X-Request-ID, Idempotency-Replayed, RateLimit, RateLimit-Policy, Retry-After, ETag\r\n"
+            )
         }
         if let policy = head.contentSecurityPolicy {
             out.append("Content-Security-Policy: ")
@@ -255,6 +263,7 @@ public final class ResponseWriter {
     static func reason(_ status: Int) -> StaticString {
         switch status {
         case 200: "200 OK"
+        case 201: "201 Created"
         case 202: "202 Accepted"
         case 204: "204 No Content"
         case 304: "304 Not Modified"
@@ -265,6 +274,7 @@ public final class ResponseWriter {
         case 405: "405 Method Not Allowed"
         case 408: "408 Request Timeout"
         case 409: "409 Conflict"
+        case 412: "412 Precondition Failed"
         case 413: "413 Content Too Large"
         case 414: "414 URI Too Long"
         case 415: "415 Unsupported Media Type"

@@ -51,6 +51,16 @@ public struct Conversation: Sendable {
     public var updatedAtMilliseconds: UInt64
     /// Grows at each change of the row (not at each entry).
     public var version: UInt64
+    /// Most conversations have none, so a row carries one reference for all of them.
+    private var boxedDetails: DetailsBox?
+
+    public var details: ConversationDetails {
+        get { boxedDetails?.details ?? ConversationDetails() }
+        set { boxedDetails = newValue.isEmpty ? nil : DetailsBox(newValue) }
+    }
+
+    /// False while all details have their first values, which most conversations keep.
+    public var hasDetails: Bool { boxedDetails != nil }
 
     public init(
         id: Identifier, tenant: TenantIndex, userID: ByteBlock, channel: Channel,
@@ -70,7 +80,13 @@ public struct Conversation: Sendable {
         self.version = version
     }
 
-    /// The Conversation object of the public interface. `unread` counts outbound entries that came
+    /// Whoever answers from here on, no reply that was begun before lands any more.
+    public mutating func hand(to type: HandlerType, id: ByteBlock?) {
+        handler = Handler(type: type, token: handler.token + 1)
+        if hasDetails || id != nil { details.handlerID = id }
+    }
+
+    /// The Conversation object of the public interface. `unread` counts outbound messages that came
     /// after the user's own last one.
     public func write(into writer: ByteWriter, unread: UInt64) {
         writer.append("{\"id\":\"")
@@ -84,9 +100,14 @@ public struct Conversation: Sendable {
         writer.append(
             handler.type == .bot
                 ? "\",\"handler\":{\"type\":\"bot\"" : "\",\"handler\":{\"type\":\"human\"")
-        writer.append(",\"token\":")
-        writer.append(decimal: handler.token)
-        writer.append("},\"labels\":[],\"priority\":\"normal\",\"attributes\":{},\"last_seq\":")
+        if let box = boxedDetails {
+            box.details.write(token: handler.token, into: writer)
+        } else {
+            writer.append(",\"token\":")
+            writer.append(decimal: handler.token)
+            writer.append("},\"labels\":[],\"priority\":\"normal\",\"attributes\":{}")
+        }
+        writer.append(",\"last_seq\":")
         writer.append(decimal: lastSeq)
         writer.append(",\"unread\":")
         writer.append(decimal: unread)

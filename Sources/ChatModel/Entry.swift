@@ -94,6 +94,8 @@ public struct Entry: Sendable {
     public var seq: UInt64
     public var kind: EntryKind
     public var isInbound: Bool
+    /// Agents see it, and the end user never does.
+    public var isInternal: Bool
     public var senderType: SenderType
     public var senderID: ByteBlock
     public var channel: Channel
@@ -107,7 +109,8 @@ public struct Entry: Sendable {
 
     public init(
         id: Identifier, conversation: Identifier, seq: UInt64, kind: EntryKind, isInbound: Bool,
-        senderType: SenderType, senderID: ByteBlock, channel: Channel, content: ByteBlock,
+        isInternal: Bool = false, senderType: SenderType, senderID: ByteBlock, channel: Channel,
+        content: ByteBlock,
         replyTo: Identifier? = nil, clientMessageID: ByteBlock? = nil, metadata: ByteBlock? = nil,
         createdAtMilliseconds: UInt64
     ) {
@@ -116,6 +119,7 @@ public struct Entry: Sendable {
         self.seq = seq
         self.kind = kind
         self.isInbound = isInbound
+        self.isInternal = isInternal
         self.senderType = senderType
         self.senderID = senderID
         self.channel = channel
@@ -133,7 +137,7 @@ public struct Entry: Sendable {
     public func write(into writer: ByteWriter) -> ByteRange {
         let head = EntryHead(
             id: id, conversation: conversation, seq: seq, kind: kind, isInbound: isInbound,
-            createdAtMilliseconds: createdAtMilliseconds)
+            isInternal: isInternal, createdAtMilliseconds: createdAtMilliseconds)
         head.writeBegin(into: writer)
         let start = writer.count
         writer.append(",\"sender\":{\"type\":\"")
@@ -168,17 +172,19 @@ public struct EntryHead: Sendable {
     public let seq: UInt64
     public let kind: EntryKind
     public let isInbound: Bool
+    public let isInternal: Bool
     public let createdAtMilliseconds: UInt64
 
     public init(
         id: Identifier, conversation: Identifier, seq: UInt64, kind: EntryKind, isInbound: Bool,
-        createdAtMilliseconds: UInt64
+        isInternal: Bool = false, createdAtMilliseconds: UInt64
     ) {
         self.id = id
         self.conversation = conversation
         self.seq = seq
         self.kind = kind
         self.isInbound = isInbound
+        self.isInternal = isInternal
         self.createdAtMilliseconds = createdAtMilliseconds
     }
 
@@ -202,6 +208,11 @@ public struct EntryHead: Sendable {
         writer.append(decimal: seq)
         writer.append(",\"kind\":\"")
         writer.append(kind.name)
+        if isInternal {
+            writer.append(
+                "\",\"direction\":\"outbound\",\"status\":\"sent\",\"visibility\":\"internal\"")
+            return
+        }
         writer.append(
             isInbound
                 ? "\",\"direction\":\"inbound\",\"status\":\"accepted\",\"visibility\":\"public\""

@@ -28,6 +28,9 @@ public struct Identifier: Hashable, Sendable, BitwiseCopyable {
         self.low = low
     }
 
+    /// Names nothing.
+    public static let none = Identifier(high: 0, low: 0)
+
     /// 36 characters of text behind a prefix.
     public static let textBytes = 36
 

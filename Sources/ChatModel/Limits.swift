@@ -20,6 +20,10 @@ public enum Limits {
     public static let listSectionsMax = 10
     public static let listRowsMax = 10
     public static let metadataBytesMax = 8192
+    // What agents note about a conversation.
+    public static let labelsMax = 20
+    public static let labelBytesMax = 64
+    public static let attributesBytesMax = 8192
     public static let jsonDepthMax = 32
 
     // Pages and replay.

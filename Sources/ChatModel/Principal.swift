@@ -73,6 +73,9 @@ public final class Principal: Sendable {
         self.expiresAtSeconds = expiresAtSeconds
     }
 
+    /// Who may write internal entries may read them; an end user has neither right.
+    public var seesInternal: Bool { may(.messageReply) }
+
     public func may(_ permission: Permissions) -> Bool { permissions.contains(permission) }
 }
 

@@ -11,6 +11,7 @@ public enum ProblemCode: String, Sendable, CaseIterable {
     case notFound = "not_found"
     case methodNotAllowed = "method_not_allowed"
     case conflict
+    case preconditionFailed = "precondition_failed"
     case payloadTooLarge = "payload_too_large"
     case unsupportedMediaType = "unsupported_media_type"
     case rateLimited = "rate_limited"
@@ -27,6 +28,7 @@ public enum ProblemCode: String, Sendable, CaseIterable {
         case .notFound: 404
         case .methodNotAllowed: 405
         case .conflict: 409
+        case .preconditionFailed: 412
         case .payloadTooLarge: 413
         case .unsupportedMediaType: 415
         case .validationFailed, .idempotencyMismatch: 422
@@ -48,6 +50,7 @@ public enum ProblemCode: String, Sendable, CaseIterable {
         case .notFound: "Not found"
         case .methodNotAllowed: "Method not allowed"
         case .conflict: "Conflict"
+        case .preconditionFailed: "The thing has changed meanwhile"
         case .payloadTooLarge: "Too large"
         case .unsupportedMediaType: "Unsupported media type"
         case .rateLimited: "Too many requests"

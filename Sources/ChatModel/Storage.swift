@@ -24,6 +24,8 @@ public struct StoredEntry: Sendable, BitwiseCopyable {
     /// The sender did not wait for the reply, so that a replay of its request is answered without
     /// it too.
     public var isAcceptedOnly: Bool
+    /// The end user never sees it.
+    public var isInternal: Bool
     public var createdAtMilliseconds: UInt64
     /// Set on messages that a client named; unique among all messages of the store.
     public var idempotency: Digest?
@@ -39,7 +41,8 @@ public struct StoredEntry: Sendable, BitwiseCopyable {
 
     public init(
         id: Identifier, seq: UInt64, kind: EntryKind, isInbound: Bool, isAcceptedOnly: Bool = false,
-        createdAtMilliseconds: UInt64, idempotency: Digest?, fingerprint: UInt64,
+        isInternal: Bool = false, createdAtMilliseconds: UInt64, idempotency: Digest?,
+        fingerprint: UInt64,
         answersSeq: UInt64, session: Identifier, body: ByteRange, part: ByteRange
     ) {
         self.id = id
@@ -47,6 +50,7 @@ public struct StoredEntry: Sendable, BitwiseCopyable {
         self.kind = kind
         self.isInbound = isInbound
         self.isAcceptedOnly = isAcceptedOnly
+        self.isInternal = isInternal
         self.createdAtMilliseconds = createdAtMilliseconds
         self.idempotency = idempotency
         self.fingerprint = fingerprint

@@ -107,6 +107,10 @@ public struct Answer: Sendable {
     public var isCounted = true
     /// The conversation that a subscription was refused for.
     public var about: Identifier?
+    /// A conversation that is to be shown in place of the body, as the store has it now.
+    public var shows: Identifier?
+    /// Of the conversation that the body shows; 0 for none.
+    public var version: UInt64 = 0
 
     public init(origin: Origin, frameID: ByteBlock?, result: Result) {
         self.origin = origin
@@ -122,16 +126,20 @@ public struct Delivery: Sendable {
     /// The entry's place in the log; 0 for frames that are not part of it (typing, runs).
     public let seq: UInt64
     public let payload: ByteBlock
+    /// Only for sockets of who may see internal entries; others go on behind it.
+    public let isInternal: Bool
     /// The socket that caused it and does not want it back.
     public let except: Origin?
 
     public init(
-        conversation: Identifier, user: UserKey, seq: UInt64, payload: ByteBlock, except: Origin?
+        conversation: Identifier, user: UserKey, seq: UInt64, payload: ByteBlock,
+        isInternal: Bool = false, except: Origin?
     ) {
         self.conversation = conversation
         self.user = user
         self.seq = seq
         self.payload = payload
+        self.isInternal = isInternal
         self.except = except
     }
 }
@@ -139,6 +147,7 @@ public struct Delivery: Sendable {
 /// What a core asks of the owner of a conversation or of a user.
 public enum OwnerRequest: Sendable {
     case submit(Submission)
+    case command(Command)
     case subscribe(Origin, frameID: ByteBlock?, Principal, Identifier)
     /// No socket of this core follows the conversation any more. `answers` is how many answers
     /// with a `follow` have come since the core last said so: one may still be on its way.

@@ -84,20 +84,22 @@ extension ConversationOwner {
             encoder.append("\",\"message\":")
             encoder.append(unit.body(of: entry))
             encoder.append(0x7D)
-            deliver(encoder.block(), seq: entry.seq, state, cores, except: nil)
+            deliver(
+                encoder.block(), seq: entry.seq, isInternal: entry.isInternal, state, cores,
+                except: nil)
         }
     }
 
     func deliver(
-        _ payload: ByteBlock, seq: UInt64, _ state: ConversationState, _ cores: UInt64,
-        except: Origin?
+        _ payload: ByteBlock, seq: UInt64, isInternal: Bool = false, _ state: ConversationState,
+        _ cores: UInt64, except: Origin?
     ) {
         guard cores != 0 else { return }
         actions.append(
             .deliver(
                 Delivery(
                     conversation: state.row.id, user: state.user, seq: seq, payload: payload,
-                    except: except),
+                    isInternal: isInternal, except: except),
                 cores: cores))
     }
 

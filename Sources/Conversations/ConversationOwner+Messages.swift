@@ -11,11 +11,7 @@ extension ConversationOwner {
             if submission.origin.isSocket {
                 repeatedOrigins[key, default: []].append(submission)
             } else {
-                fail(
-                    submission.origin, submission.frameID,
-                    Problem(
-                        .conflict, "A request with this idempotency key is still in progress.",
-                        retryAfterSeconds: 1))
+                fail(submission.origin, submission.frameID, Self.keyInProgress)
             }
             return
         }
@@ -55,13 +51,7 @@ extension ConversationOwner {
     private func enqueue(_ submission: Submission, in state: ConversationState) {
         guard state.waiting.count + state.wantedReplies < Limits.messagesWaitingPerConversationMax
         else {
-            counters.refusedFull += 1
-            return fail(
-                submission.origin, submission.frameID,
-                Problem(
-                    .temporarilyUnavailable,
-                    "Too many messages of this conversation wait for what is before them.",
-                    retryAfterSeconds: 1))
+            return refuseForRoom(submission.origin, submission.frameID)
         }
         if let key = submission.idempotency { keysInProgress[key] = state.row.id }
         state.waiting.append(.message(submission))
@@ -87,11 +77,15 @@ extension ConversationOwner {
             bodies.count < Limits.commitUnitBytesMax
         {
             let item = state.waiting[taken]
+            if case .command(let command) = item, command.needsSettledRow, builder.rowChanged {
+                break
+            }
             taken += 1
             switch item {
             case .message(let submission): place(submission, item, in: state, &builder)
             case .reply(let run):
                 if !place(run, item, in: state, &builder) { fenced.append(run) }
+            case .command(let command): place(command, item, in: state, &builder)
             }
         }
         state.waiting.removeFirst(taken)
@@ -102,12 +96,13 @@ extension ConversationOwner {
     }
 
     private func send(_ builder: UnitBuilder, for state: ConversationState) {
+        let before = builder.rowChanged ? state.row : nil
         state.row = builder.row
         state.row.updatedAtMilliseconds = nowMilliseconds
         let unit = CommitUnit(
             conversation: state.row, rowChange: builder.change, entries: builder.entries,
             bodies: bodies.block(), submittedNanoseconds: nowNanoseconds)
-        state.inFlight = InFlight(unit: unit, items: builder.placed)
+        state.inFlight = InFlight(unit: unit, items: builder.placed, rowBefore: before)
         state.assertInvariant()
         unitsOnTheirWay += 1
         actions.append(.commit(unit))
@@ -142,6 +137,9 @@ extension ConversationOwner {
             if reply.handsOff {
                 placeHandOff(submission.channel, submission.shardKey, session, &builder)
             }
+        }
+        if builder.row.status != .open {
+            placeReopening(submission.channel, submission.shardKey, session, &builder)
         }
         placed.entryCount = builder.entries.count - first
         builder.placed.append(placed)
@@ -222,27 +220,31 @@ extension ConversationOwner {
         _ channel: Channel, _ shardKey: UInt16, _ session: Identifier,
         _ builder: inout UnitBuilder
     ) {
-        builder.handOff(to: .human)
+        builder.changeRow { $0.hand(to: .human, id: nil) }
         let change = Entry(
             id: identifiers.next(milliseconds: nowMilliseconds, shardKey: shardKey),
             conversation: builder.row.id, seq: builder.nextSeq, kind: .handler, isInbound: false,
             senderType: .system, senderID: Self.systemID, channel: channel,
-            content: handlerContent(builder.row.handler), createdAtMilliseconds: nowMilliseconds)
+            content: handlerContent(builder.row), createdAtMilliseconds: nowMilliseconds)
+        builder.append(change, bodies, answersSeq: 0, session: session)
+    }
+
+    /// A user who writes wants an answer, whatever was thought of the conversation before.
+    private func placeReopening(
+        _ channel: Channel, _ shardKey: UInt16, _ session: Identifier,
+        _ builder: inout UnitBuilder
+    ) {
+        builder.changeRow { $0.status = .open }
+        let change = Entry(
+            id: identifiers.next(milliseconds: nowMilliseconds, shardKey: shardKey),
+            conversation: builder.row.id, seq: builder.nextSeq, kind: .status, isInbound: false,
+            senderType: .system, senderID: Self.systemID, channel: channel,
+            content: statusContent(.open), createdAtMilliseconds: nowMilliseconds)
         builder.append(change, bodies, answersSeq: 0, session: session)
     }
 
     static let botID = ByteBlock("builtin")
     static let systemID = ByteBlock("system")
-
-    private func handlerContent(_ handler: Handler) -> ByteBlock {
-        encoder.removeAll()
-        encoder.append("{\"type\":\"event\",\"name\":\"handler\",\"data\":{\"type\":\"")
-        encoder.append(handler.type == .bot ? "bot" : "human")
-        encoder.append("\",\"token\":")
-        encoder.append(decimal: handler.token)
-        encoder.append("}}")
-        return encoder.block()
-    }
 
     /// The user's session: a new one when the last was not used for its time to live.
     func session(of key: UserKey, shardKey: UInt16) -> Identifier {
@@ -275,12 +277,13 @@ extension ConversationOwner {
             state.waiting.insert(contentsOf: flight.items.map(\.item), at: 0)
         case .unavailable: failed(flight, state)
         }
+        startNext(in: state)
         pump(state)
     }
 
     private func restore(_ flight: InFlight, _ state: ConversationState, lastSeq: UInt64) {
+        if let before = flight.rowBefore { state.row = before }
         state.row.lastSeq = lastSeq
-        if let first = flight.items.first { state.row.handler = first.handlerBefore }
     }
 
     private func committed(_ flight: InFlight, _ state: ConversationState) {
@@ -288,6 +291,7 @@ extension ConversationOwner {
         for placed in flight.items {
             switch placed.item {
             case .message(let submission): stored(submission, placed, flight.unit, state)
+            case .command(let command): stored(command, placed, flight.unit, state)
             case .reply(let run):
                 // The audience may have grown by an item before this one of the same unit.
                 let entries = placed.firstEntry..<placed.firstEntry + placed.entryCount
@@ -297,6 +301,7 @@ extension ConversationOwner {
                     reply: flight.unit.body(of: flight.unit.entries[placed.firstEntry]))
             }
         }
+        if let before = flight.rowBefore { didChangeRow(state, from: before, to: flight.unit) }
     }
 
     private func stored(
@@ -351,6 +356,8 @@ extension ConversationOwner {
         for placed in flight.items {
             if placed.firstEntry == index, case .message(let submission) = placed.item {
                 replay(submission, found, state)
+            } else if placed.firstEntry == index, case .command(let command) = placed.item {
+                replay(command, found)
             } else {
                 again.append(placed.item)
             }
@@ -399,6 +406,9 @@ extension ConversationOwner {
                 for repeated in repeatedOrigins.removeValue(forKey: key) ?? [] {
                     fail(repeated.origin, repeated.frameID, Self.storeUnavailable)
                 }
+            case .command(let command):
+                settleKey(of: command)
+                fail(command.origin, nil, Self.storeUnavailable)
             case .reply(let run): finish(run, in: state, reason: "failed", reply: nil)
             }
         }
@@ -422,7 +432,7 @@ struct UnitBuilder {
     let wasStored: Bool
     var entries: [StoredEntry] = []
     var placed: [PlacedItem] = []
-    private var rowChanged = false
+    private(set) var rowChanged = false
 
     init(row: Conversation, wasStored: Bool) {
         self.row = row
@@ -446,15 +456,17 @@ struct UnitBuilder {
         entries.append(
             StoredEntry(
                 id: entry.id, seq: entry.seq, kind: entry.kind, isInbound: entry.isInbound,
-                isAcceptedOnly: isAcceptedOnly, createdAtMilliseconds: entry.createdAtMilliseconds,
+                isAcceptedOnly: isAcceptedOnly, isInternal: entry.isInternal,
+                createdAtMilliseconds: entry.createdAtMilliseconds,
                 idempotency: idempotency,
                 fingerprint: fingerprint, answersSeq: answersSeq, session: session,
                 body: ByteRange(start, bodies.count), part: part))
         row.lastSeq = entry.seq
     }
 
-    mutating func handOff(to type: HandlerType) {
-        row.handler = Handler(type: type, token: row.handler.token + 1)
+    /// One change of the row, of however many fields.
+    mutating func changeRow(_ change: (inout Conversation) -> Void) {
+        change(&row)
         row.version += 1
         rowChanged = true
     }

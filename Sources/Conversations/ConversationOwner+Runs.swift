@@ -13,7 +13,9 @@ extension ConversationOwner {
     public var needsTick: Bool { !runs.isEmpty }
 
     func want(_ request: RunRequest, in state: ConversationState) {
-        guard state.run != nil else { return start(request, in: state) }
+        guard state.run != nil || !state.wantedRuns.isEmpty else {
+            return start(request, in: state)
+        }
         switch directory[state.row.tenant].runPolicy {
         case .queue: state.wantedRuns.append(request)
         case .burst:
@@ -35,6 +37,11 @@ extension ConversationOwner {
     }
 
     private func start(_ request: RunRequest, in state: ConversationState) {
+        // Who handles it is known when the unit that changes it is stored or refused.
+        if state.inFlight?.changesHandler ?? false {
+            state.wantedRuns.insert(request, at: 0)
+            return
+        }
         guard state.row.handler.type == .bot, let last = request.waiters.last,
             let reply = engine.reply(to: request.text, contentType: last.submission.contentType)
         else {
@@ -108,7 +115,7 @@ extension ConversationOwner {
             except: nil)
     }
 
-    private func startNext(in state: ConversationState) {
+    func startNext(in state: ConversationState) {
         guard state.run == nil, !state.wantedRuns.isEmpty else { return }
         start(state.wantedRuns.removeFirst(), in: state)
     }

@@ -114,6 +114,7 @@ public final class ConversationOwner {
     public func receive(_ request: OwnerRequest) {
         switch request {
         case .submit(let submission): submit(submission)
+        case .command(let command): submit(command)
         case .subscribe(let origin, let frameID, let principal, let id):
             guard let state = loaded(id, for: request) else { return }
             subscribe(state, origin, frameID, principal)
@@ -220,6 +221,12 @@ public final class ConversationOwner {
             let user = userState(key)
             user.isLoaded = true
             for row in rows where user.open[Int(row.channel.rawValue)] == nil {
+                // It was closed after this was read.
+                if let held = conversations[row.id], held.inFlight == nil,
+                    held.row.status == .closed
+                {
+                    continue
+                }
                 user.open[Int(row.channel.rawValue)] = row.id
                 if conversations[row.id] == nil {
                     hold(ConversationState(row: row, isStored: true))
@@ -259,6 +266,7 @@ public final class ConversationOwner {
     private func refuse(_ request: OwnerRequest, _ problem: Problem) {
         switch request {
         case .submit(let submission): fail(submission.origin, submission.frameID, problem)
+        case .command(let command): fail(command.origin, nil, problem)
         case .subscribe(let origin, let frameID, _, let id):
             refuseSubscription(origin, frameID, id, problem)
         case .typing(let origin, let frameID, _, _, _), .cancel(let origin, let frameID, _, _):

@@ -44,6 +44,7 @@ struct Run {
 /// What waits to become entries of the log.
 enum PendingItem {
     case message(Submission)
+    case command(Command)
     indirect case reply(Run)
 }
 
@@ -51,6 +52,13 @@ enum PendingItem {
 struct InFlight {
     let unit: CommitUnit
     let items: [PlacedItem]
+    /// The row as it is stored, when the unit changes it; restored if the unit is refused.
+    let rowBefore: Conversation?
+
+    var changesHandler: Bool {
+        guard let rowBefore else { return false }
+        return rowBefore.handler != unit.conversation.handler
+    }
 }
 
 /// An item with the entries that it became.
@@ -63,7 +71,7 @@ struct PlacedItem {
     /// Where the answer of an HTTP client stands among the unit's bodies; empty when it is written
     /// later or goes to a socket.
     var answer = ByteRange.empty
-    /// The handler before this item; restored if the unit is refused.
+    /// The handler before this item.
     let handlerBefore: Handler
 }
 

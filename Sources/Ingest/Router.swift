@@ -5,7 +5,7 @@ import Wire
 public enum Route: UInt8, Sendable, CaseIterable {
     case unknown = 0
     case index, health, healthDetailed, livez, readyz, startupz, metrics, info, openapi, widget
-    case guest, message, conversations, conversation, events, cancel, sessions, session
+    case guest, message, conversations, conversation, messages, events, cancel, sessions, session
     case socket
     case benchPlaintext, benchSink, benchEcho, benchBroadcast
 
@@ -27,6 +27,7 @@ public enum Route: UInt8, Sendable, CaseIterable {
         case .message: "/api/v2/chat/message"
         case .conversations: "/api/v2/chat/conversations"
         case .conversation: "/api/v2/chat/conversations/{id}"
+        case .messages: "/api/v2/chat/conversations/{id}/messages"
         case .events: "/api/v2/chat/conversations/{id}/events"
         case .cancel: "/api/v2/chat/runs/{id}/cancel"
         case .sessions: "/api/v2/chat/sessions"
@@ -43,13 +44,17 @@ public enum Route: UInt8, Sendable, CaseIterable {
 
     /// A part of the path is an id.
     public var hasVariable: Bool {
-        self == .conversation || self == .events || self == .cancel || self == .session
+        switch self {
+        case .conversation, .messages, .events, .cancel, .session: true
+        default: false
+        }
     }
 
     /// For the Allow header. GET routes answer HEAD too; OPTIONS is a preflight.
     public var allows: StaticString {
         switch self {
-        case .guest, .message, .cancel, .benchSink: "POST, OPTIONS"
+        case .guest, .message, .messages, .cancel, .benchSink: "POST, OPTIONS"
+        case .conversation: "GET, HEAD, PATCH, OPTIONS"
         case .socket, .benchEcho, .benchBroadcast: "GET, OPTIONS"
         case .session: "GET, HEAD, DELETE, OPTIONS"
         default: "GET, HEAD, OPTIONS"
@@ -58,7 +63,8 @@ public enum Route: UInt8, Sendable, CaseIterable {
 
     public func accepts(_ method: HTTPMethod) -> Bool {
         switch self {
-        case .guest, .message, .cancel, .benchSink: method == .post
+        case .guest, .message, .messages, .cancel, .benchSink: method == .post
+        case .conversation: method == .get || method == .head || method == .patch
         case .socket, .benchEcho, .benchBroadcast: method == .get
         case .session: method == .get || method == .head || method == .delete
         default: method == .get || method == .head
@@ -140,6 +146,9 @@ public enum Router {
             let id = ByteRange(prefix.utf8CodeUnitCount, prefix.utf8CodeUnitCount + slash)
             let tail = path.part(ByteRange(prefix.utf8CodeUnitCount + slash, path.byteCount))
             if slash > 0, tail.equals("/events") { return RouteMatch(route: .events, variable: id) }
+            if slash > 0, tail.equals("/messages") {
+                return RouteMatch(route: .messages, variable: id)
+            }
         }
         return RouteMatch(route: .unknown, variable: .empty)
     }

@@ -71,6 +71,7 @@ extension Shard {
         // A full outbox is not filled further: `outboxDidDrain` comes back here.
         if connections[token.slot].queue.byteCount > Limits.outboxBytesMax / 4 { return }
         subscription.isReading = true
+        subscription.readThroughSeq = subscription.headSeq
         let origin = nextQuestion(token, session)
         subscription.question = origin.ordinal
         session.subscriptions[id] = subscription
@@ -78,7 +79,8 @@ extension Shard {
             .replay(
                 ReplayQuery(
                     origin: origin, conversation: id, afterSeq: subscription.cursor,
-                    throughSeq: subscription.headSeq)))
+                    throughSeq: subscription.headSeq,
+                    showsInternal: session.principal?.seesInternal ?? false)))
     }
 
     private func sendSubscribed(
@@ -117,8 +119,9 @@ extension Shard {
                     retryAfterSeconds: 2),
                 frameID, token, session, about: page.conversation)
         }
-        // An empty page below the head would be asked for for ever: the log has no more.
-        subscription.cursor = frames.isEmpty ? subscription.headSeq : page.lastSeq
+        // An empty page would be asked for for ever: what it might have held is not for this
+        // reader. What came since it was asked for may be, and is read next.
+        subscription.cursor = frames.isEmpty ? subscription.readThroughSeq : page.lastSeq
         session.subscriptions[page.conversation] = subscription
         for payload in frames { sendText(payload.bytes, token, session) }
         readOn(token, session, page.conversation)
@@ -159,8 +162,11 @@ extension Shard {
         guard var subscription = session.subscriptions[delivery.conversation] else { return }
         switch subscription.state {
         case .live where delivery.seq == subscription.cursor + 1:
+            // What is internal passes an end user by: the next entry is still in order.
             session.subscriptions[delivery.conversation]?.cursor = delivery.seq
-            send(encoding, token, session)
+            if !delivery.isInternal || session.principal?.seesInternal ?? false {
+                send(encoding, token, session)
+            }
         case .live where delivery.seq > subscription.cursor + 1:
             // Something was missed: catch up from the log, which has it all.
             subscription.headSeq = delivery.seq

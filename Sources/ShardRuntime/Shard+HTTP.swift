@@ -377,12 +377,14 @@ extension Shard {
         else { return metrics.staleCompletions.add() }
         let context = exchange.pending[place].head
         if context.route == .guest { return finishGuest(token, exchange, place, answer) }
+        if let conversation = answer.shows { return show(conversation, answer.origin, context) }
         finish(token, exchange, place)
         switch answer.result {
         case .failure(let problem): respond(token, answer.origin.ordinal, context, problem)
         case .success(let status, let body, let isReplay, _):
             var head = head(context, status, MediaType.json)
             head.isReplay = isReplay
+            head.version = answer.version
             if context.route == .message {
                 metrics.messageMicroseconds.record(
                     (clock.nanoseconds &- context.startedNanoseconds) / 1000)

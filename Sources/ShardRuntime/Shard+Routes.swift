@@ -57,8 +57,8 @@ extension Shard {
             // answered first.
             hold(token, .work)
             return false
-        case .message, .conversations, .conversation, .events, .cancel, .session,
-            .sessions:
+        case .message, .conversations, .conversation, .messages, .events, .cancel,
+            .session, .sessions:
             return handleAPI(token, assembler, bytes, body, match, context)
         case .guest: handleGuest(token, assembler, bytes, body, context)
         case .socket: return handleUpgrade(token, assembler, bytes, context)
@@ -186,6 +186,10 @@ extension Shard {
             case .cancel: try cancelRun(assembler, bytes, match, principal, origin, context)
             case .events:
                 try openEvents(token, assembler, bytes, match, principal, ordinal, context)
+            case .messages:
+                try postAgentMessage(assembler, bytes, body, match, principal, origin, context)
+            case .conversation where assembler.head.method == .patch:
+                try patchConversation(assembler, bytes, body, match, principal, origin, context)
             default: try getConversation(assembler, bytes, match, principal, origin, context)
             }
         } catch {
@@ -216,24 +220,8 @@ extension Shard {
         _ origin: Origin, _ context: RequestContext
     ) throws(Problem) {
         try require(principal, .messageSend)
-        try requireJSON(assembler, bytes)
-        let decoded = assembler.body
-        let isJSON: Bool
-        switch body {
-        case .inPlace(let range): isJSON = parser.parse(bytes.part(range))
-        case .decoded: isJSON = parser.parse(decoded.bytes)
-        }
-        guard isJSON else { throw Problem(.malformedJSON, "The body is not valid JSON in UTF-8.") }
-        var key: ByteBlock?
-        if let range = assembler.head.value(.idempotencyKey) {
-            guard MessageRequestReader.isName(bytes.part(range), Limits.clientMessageIDBytesMax)
-            else {
-                throw .invalid(
-                    "", "format",
-                    "Idempotency-Key must have 1 to \(Limits.clientMessageIDBytesMax) bytes.")
-            }
-            key = ByteBlock(copying: bytes.part(range))
-        }
+        try parseBody(assembler, bytes, body)
+        let key = try idempotencyKey(assembler, bytes)
         let submission = try messageReader.read(
             MessageRequestReader.Context(
                 origin: origin, frameID: nil, principal: principal,
@@ -293,7 +281,9 @@ extension Shard {
     private func scope(_ principal: Principal, userID: ByteBlock?) throws(Problem) -> Scope {
         let name = service.directory[principal.tenant].name
         if principal.may(.anyUser) {
-            return Scope(tenant: principal.tenant, tenantName: name, userID: userID)
+            return Scope(
+                tenant: principal.tenant, tenantName: name, userID: userID,
+                showsInternal: principal.seesInternal)
         }
         if let userID, !userID.equals(principal.subject) {
             throw Problem(.forbidden, "This token may only list its own conversations.")
@@ -318,10 +308,7 @@ extension Shard {
         _ origin: Origin, _ context: RequestContext
     ) throws(Problem) {
         try require(principal, .conversationRead)
-        let path = bytes.part(assembler.head.path)
-        guard let id = Identifier(path.part(match.variable), kind: .conversation) else {
-            throw Problem(.notFound, "There is no such conversation.")
-        }
+        let id = try conversationID(assembler, bytes, match)
         let query = try PageQuery(bytes, assembler.head.query, scratch: scratch)
         let job = try query.history(id, try scope(principal, userID: nil), origin)
         if polls(origin.token, assembler, bytes, query, job, principal, context) { return }

@@ -68,6 +68,7 @@ package final class Shard: LoopDelegate {
     let issuer: TokenIssuer
     let parser: JSONParser
     let messageReader: MessageRequestReader
+    let patchReader: ConversationPatchReader
     let responses = ResponseWriter()
     let assemblies = WebSocketAssemblyPool()
     let sockets = SocketDirectory()
@@ -135,6 +136,7 @@ package final class Shard: LoopDelegate {
         parser = JSONParser(
             documentBytesMax: configuration.messageBytesMax + 1024, depthMax: Limits.jsonDepthMax)
         messageReader = MessageRequestReader(parser: parser)
+        patchReader = ConversationPatchReader(parser: parser)
         operations.add(.poll, descriptor: bell.descriptor, token: Self.bellToken)
         listen()
         owner.setTime(milliseconds: clock.milliseconds, nanoseconds: clock.nanoseconds)

@@ -25,6 +25,8 @@ struct Subscription {
     var isFollower: Bool
     /// A page of the replay is being read.
     var isReading = false
+    /// The last entry that the page being read may hold.
+    var readThroughSeq: UInt64 = 0
     /// The question that was last asked for it, of the owner or of the store: an answer to one
     /// before may still be on its way.
     var question: UInt32 = 0

@@ -142,6 +142,23 @@ final class Archive {
         return row.tenant == scope.tenant && scope.userID.map { $0.equals(row.userID) } ?? true
     }
 
+    private func isVisible(_ entry: KeptEntry, _ showsInternal: Bool) -> Bool {
+        showsInternal || !entry.isInternal || plant == .showsInternal
+    }
+
+    func show(_ query: ConversationQuery) -> Answer {
+        guard let row = row(query.conversation), isVisible(row, in: query.scope) else {
+            return Answer(
+                origin: query.origin, frameID: nil,
+                result: .failure(Problem(.notFound, "There is no such conversation.")))
+        }
+        let writer = ByteWriter(capacity: 1024)
+        row.write(into: writer, unread: 0)
+        var answer = Self.answer(query.origin, writer.block())
+        answer.version = row.version
+        return answer
+    }
+
     /// The answer to a page of history, as the real store writes it (cursors apart).
     func history(_ query: HistoryQuery) -> Answer {
         guard let row = row(query.conversation), isVisible(row, in: query.scope) else {
@@ -151,6 +168,7 @@ final class Archive {
         }
         var entries = (logs[query.conversation] ?? []).filter {
             $0.seq > query.afterSeq ?? 0 && $0.seq < query.beforeSeq ?? .max
+                && isVisible($0, query.scope.showsInternal)
         }
         let readOrder = query.direction == .forward ? query.order : query.order.reversed
         if readOrder == .descending { entries.reverse() }
@@ -191,7 +209,9 @@ final class Archive {
         var bytes = 0
         var last = query.afterSeq
         for entry in logs[query.conversation] ?? []
-        where entry.seq > query.afterSeq && entry.seq <= query.throughSeq {
+        where entry.seq > query.afterSeq && entry.seq <= query.throughSeq
+            && isVisible(entry, query.showsInternal)
+        {
             guard frames.count < Limits.replayBatch, bytes < Limits.replayPageBytes else { break }
             let frame = Self.frame(query.conversation, entry)
             bytes += frame.count

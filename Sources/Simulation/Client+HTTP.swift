@@ -25,16 +25,17 @@ extension Client {
         case 0: health()
         case 1, 2: history()
         case 3: list()
-        default: if person.isAgent { history() } else { post(nextIntent(overSocket: false)) }
+        default:
+            if person.isAgent { actOnConversation() } else { post(nextIntent(overSocket: false)) }
         }
     }
 
-    private func newID() -> String {
+    func newID() -> String {
         madeCount += 1
         return "c\(number)-r\(madeCount)"
     }
 
-    private func head(_ method: String, _ target: String, _ id: String) -> String {
+    func head(_ method: String, _ target: String, _ id: String) -> String {
         "\(method) \(target) HTTP/1.1\r\nHost: simulated\r\nX-Request-ID: \(id)\r\n"
             + "Authorization: Bearer \(person.token)\r\n"
     }
@@ -207,6 +208,8 @@ extension Client {
         }
         if let intent = call.intent {
             didAnswer(intent, response)
+        } else if let deed = call.deed {
+            didAnswer(deed, response.status)
         } else {
             check(call, response)
         }

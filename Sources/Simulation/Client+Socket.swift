@@ -248,8 +248,10 @@ extension Client {
         }
         let frame = Archive.frame(id, entry)
         if !payload.elementsEqual(frame.bytes.array()) { violate("seq \(seq) is shown altered") }
+        if journal.isHidden(id, seq, from: person) { violate("internal seq \(seq) is shown") }
         let fault = followers[id, default: Follower()].didShow(
-            seq, mayComeUnasked: !person.isAgent)
+            seq, mayComeUnasked: !person.isAgent
+        ) { journal.isNext(id, seq, behind: $0, for: person) }
         if let fault { violate("\(fault) of \(id.text(.conversation))") }
         if entry.isInbound, let text, let number = Int(text.dropFirst(2).prefix { $0.isNumber }) {
             shown.insert(number)
@@ -286,7 +288,12 @@ extension Client {
         else { return }
         journal.count("subscribed")
         if frame.isForeign { violate("subscribed to what it may not see") }
-        if let fault = followers[id, default: Follower()].didSubscribe(through: seq) {
+        if let fault = followers[id, default: Follower()].didSubscribe(
+            through: seq,
+            isReached: { last in
+                seq == last || journal.isNext(id, seq + 1, behind: last, for: person)
+            })
+        {
             violate("\(fault) of \(id.text(.conversation))")
         }
     }

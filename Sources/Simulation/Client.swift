@@ -5,10 +5,11 @@ import ChatModel
 
 /// A request over HTTP that has no answer yet.
 struct PendingCall {
-    enum Kind { case message, history, list, health }
+    enum Kind { case message, history, list, health, command }
     let id: String
     let kind: Kind
     var intent: Intent?
+    var deed: Deed?
     var conversation: Identifier?
     /// The client may not see what it asks for.
     var isForeign = false

@@ -14,26 +14,30 @@ struct Follower {
     var wasWanted = false
 
     /// nil when the frame may come now; otherwise what is wrong.
-    mutating func didShow(_ seq: UInt64, mayComeUnasked: Bool) -> String? {
+    /// `isNext` says whether the entry may come behind another.
+    mutating func didShow(
+        _ seq: UInt64, mayComeUnasked: Bool, isNext: (UInt64) -> Bool
+    ) -> String? {
         if isMuted, asked == nil { return "seq \(seq) is shown after unsubscribed" }
         if let asked {
             // What was followed before may still come until the server takes up the subscription;
             // then the replay begins behind `asked`.
-            if seq == asked + 1 || lastSeq.map({ seq == $0 + 1 }) ?? mayComeUnasked {
+            if isNext(asked) || lastSeq.map(isNext) ?? mayComeUnasked {
                 lastSeq = seq
                 return nil
             }
             return "seq \(seq) is shown, after \(asked) was asked for and \(lastSeq ?? 0) shown"
         }
         if !mayComeUnasked, !wasWanted { return "seq \(seq) is shown to who did not ask" }
-        if let lastSeq, seq != lastSeq + 1 { return "seq \(seq) is shown behind \(lastSeq)" }
+        if let lastSeq, !isNext(lastSeq) { return "seq \(seq) is shown behind \(lastSeq)" }
         lastSeq = seq
         return nil
     }
 
-    mutating func didSubscribe(through seq: UInt64) -> String? {
+    /// `isReached` says whether nothing is left to be shown behind an entry.
+    mutating func didSubscribe(through seq: UInt64, isReached: (UInt64) -> Bool) -> String? {
         guard let asked else { return "subscribed comes unasked" }
-        guard seq == asked || seq == lastSeq else {
+        guard isReached(asked) || lastSeq.map(isReached) ?? false else {
             return "subscribed says \(seq), shown were \(lastSeq ?? 0) and before \(asked)"
         }
         lastSeq = seq

@@ -46,6 +46,7 @@ final class Journal {
     let archive: Archive
     let document = Document()
     private(set) var intents: [Intent] = []
+    var deeds: [Deed] = []
     // What the run has met, so that a test can tell that it meets everything.
     var counts: [String: Int] = [:]
 
@@ -153,7 +154,13 @@ final class Journal {
             if document.text(["id"], in: element) != entry.id.text(.message) {
                 around.violate("history shows another entry under a seq")
             }
-            if let last, seq != last + 1, seq + 1 != last { around.violate("history has a gap") }
+            if isHidden(conversation, seq, from: person) {
+                around.violate("an end user's history shows an internal entry")
+            }
+            if let last, !isNext(conversation, max(seq, last), behind: min(seq, last), for: person)
+            {
+                around.violate("history has a gap")
+            }
             last = seq
         }
     }
@@ -162,6 +169,7 @@ final class Journal {
 
     func checkAtRest() {
         checkIntents()
+        checkDeeds()
         for id in archive.order { checkLog(id) }
     }
 
@@ -210,7 +218,7 @@ final class Journal {
         var isHandedOff = false
         for (index, entry) in (archive.logs[id] ?? []).enumerated() {
             if entry.seq != UInt64(index) + 1 { around.violate("a log has a gap") }
-            if entry.kind == .handler { isHandedOff = true }
+            if entry.kind == .handler { isHandedOff = Self.handsToHuman(entry) }
             guard entry.answersSeq > 0 else { continue }
             if isHandedOff { around.violate("a bot's reply lands after a human took over") }
             if !answered.insert(entry.answersSeq).inserted {

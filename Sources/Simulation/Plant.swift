@@ -6,6 +6,8 @@ public enum Plant: CaseIterable, Sendable {
     case forgetsKeys
     /// The store's pages are not limited to who asks.
     case showsEverybody
+    /// The store's pages show end users what is internal.
+    case showsInternal
     /// The network loses a piece of what the server has sent.
     case losesBytes
     /// A core's bell is not heard now and then.

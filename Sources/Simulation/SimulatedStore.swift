@@ -207,6 +207,7 @@ final class SimulatedStore {
     private func perform(_ job: ReadJob) -> StoreEvent {
         switch job {
         case .owner(let read): .ownerRead(archive.read(read))
+        case .conversation(let query): .answer(archive.show(query))
         case .history(let query): .answer(archive.history(query))
         case .list(let query): .answer(archive.list(query))
         case .replay(let query): .replayed(archive.replay(query))
@@ -224,6 +225,7 @@ final class SimulatedStore {
         }
         switch job {
         case .owner(let read): return .ownerRead(.unavailable(read))
+        case .conversation(let query): return refuse(query.origin)
         case .history(let query): return refuse(query.origin)
         case .list(let query): return refuse(query.origin)
         case .claim(let origin, _): return refuse(origin)

@@ -225,7 +225,8 @@ public final class Simulation {
             if let run = client.runs.first { client.violate("run \(run.id) never ends") }
             for id in archive.order {
                 guard let follower = client.followers[id], let last = follower.lastSeq,
-                    !follower.isMuted, last < archive.knownHead(of: id)
+                    !follower.isMuted,
+                    last < shownHead(of: id, to: client.person)
                 else { continue }
                 client.violate("was not shown what is behind \(last) of \(archive.head(of: id))")
             }
@@ -244,6 +245,13 @@ public final class Simulation {
                 around.violate("core \(index) has lost \(census.buffersLent) buffers")
             }
         }
+    }
+
+    /// The last known entry that a person may see.
+    private func shownHead(of id: Identifier, to person: Person) -> UInt64 {
+        var head = archive.knownHead(of: id)
+        while journal.isHidden(id, head, from: person) { head -= 1 }
+        return head
     }
 
     private func checkIdle(_ owner: OwnerCensus, _ name: String) {

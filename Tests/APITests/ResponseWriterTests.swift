@@ -112,7 +112,7 @@ private func isAcceptable(_ text: String) -> Bool { isAcceptable(Array(text.utf8
             added { $0.allowedOrigin = ByteBlock("https://a.example") }
                 == "Access-Control-Allow-Origin: https://a.example\r\nVary: Origin\r\n"
                 + "Access-Control-Expose-Headers: X-Request-ID, Idempotency-Replayed, RateLimit, "
-                + "RateLimit-Policy, Retry-After\r\n")
+                + "RateLimit-Policy, Retry-After, ETag\r\n")
         #expect(
             added { $0.contentSecurityPolicy = ByteBlock("default-src 'none'") }
                 == "Content-Security-Policy: default-src 'none'\r\n"

@@ -15,7 +15,9 @@ private func json(_ problem: Problem, instance: String = "", requestID: String =
 private let contract: [(code: String, status: Int, isRetryable: Bool)] = [
     ("malformed_json", 400, false), ("bad_request", 400, false), ("unauthenticated", 401, false),
     ("forbidden", 403, false), ("tenant_mismatch", 403, false), ("not_found", 404, false),
-    ("method_not_allowed", 405, false), ("conflict", 409, true), ("payload_too_large", 413, false),
+    ("method_not_allowed", 405, false), ("conflict", 409, true),
+    ("precondition_failed", 412, false),
+    ("payload_too_large", 413, false),
     ("unsupported_media_type", 415, false), ("validation_failed", 422, false),
     ("idempotency_mismatch", 422, false), ("rate_limited", 429, true), ("internal", 500, true),
     ("temporarily_unavailable", 503, true), ("timeout", 504, true),

@@ -37,6 +37,8 @@ private struct Simulation {
     let foreign: Int
     let evicts: Bool
     let cancels: Bool
+    /// Agents change conversations, and close them.
+    let patches: Bool
     var late: [OwnerReadResult] = []
     var drafts: [(person: Person, draft: Draft)] = []
 
@@ -54,6 +56,7 @@ private struct Simulation {
         foreign = isCalm ? 0 : random.below(20)
         evicts = random.chance(60)
         cancels = !isCalm
+        patches = random.chance(isCalm ? 0 : 50)
         world.seesEveryRun = random.chance(50)
         if world.seesEveryRun { for person in people { world.connect(person, core: 40) } }
     }
@@ -72,15 +75,45 @@ private struct Simulation {
         switch random.below(100) {
         case 0..<25: submit()
         case 25..<33: resend()
-        case 33..<38: follow()
+        case 33..<36: follow()
+        case 36..<38 where patches: patch()
         case 38..<42: socketOfUser()
         case 42..<46: type()
         case 46..<49: if cancels { cancel() }
         case 49..<58: world.tick()
         case 58..<63: if evicts { evict() }
         case 63..<88: settle()
+        case 36..<38: follow()
         default: read()
         }
+    }
+
+    private mutating func patch() {
+        guard let id = conversation() else { return }
+        if random.chance(40) {
+            let key = random.chance(50) ? UInt64(random.below(20)) : nil
+            let message = AgentMessage(
+                content: ByteBlock(#"{"type":"text","text":"note"}"#),
+                isInternal: random.chance(50),
+                idempotency: key.map { Digest(high: .max, low: $0) },
+                fingerprint: UInt64(random.below(2)))
+            world.command(random.pick([agent, foreignAgent]), id, .message(message))
+            return
+        }
+        var patch = ConversationPatch()
+        if random.chance(30) {
+            let version = world.store.rows[id]?.version ?? 1
+            patch.condition = .anyOf([random.chance(70) ? version : version + 1])
+        }
+        if random.chance(50) {
+            patch.status = random.pick(ConversationStatus.allCases)
+        }
+        if random.chance(50) {
+            patch.handler = random.chance(50) ? .human : .bot
+            patch.handlerID = random.chance(50) ? ByteBlock("other") : nil
+        }
+        if random.chance(30) { patch.labels = .set(ByteBlock("[\"\(random.below(9))\"]")) }
+        world.command(random.pick([agent, agent, foreignAgent]), id, .patch(patch))
     }
 
     private mutating func conversation() -> Identifier? {
@@ -185,8 +218,9 @@ private struct Simulation {
         )
     }
 
-    /// Nothing is ever closed here, so a user has one conversation a channel.
+    /// While nothing is ever closed, a user has one conversation a channel.
     func checkOneConversationAChannel() {
+        if patches { return }
         var seen: Set<String> = []
         for id in world.store.order {
             guard let row = world.store.rows[id] else { continue }
@@ -242,7 +276,11 @@ private struct Simulation {
         }
         #expect(total.duplicates > 20 && total.conflicts > 20)
         #expect(total.runsStarted > 500 && total.runsCancelled > 10)
-        #expect(codes == [.conflict, .notFound, .idempotencyMismatch, .temporarilyUnavailable])
+        #expect(
+            codes == [
+                .conflict, .notFound, .idempotencyMismatch, .temporarilyUnavailable,
+                .preconditionFailed,
+            ])
         #expect(statuses.isSuperset(of: [200, 202, 404, 409, 422, 503]))
     }
 }

@@ -85,7 +85,7 @@ extension World {
     func checkAtRest() {
         for (number, ticket) in tickets.enumerated() {
             switch ticket.kind {
-            case .submit, .subscribe, .connect, .cancelOverHTTP:
+            case .submit, .command, .subscribe, .connect, .cancelOverHTTP:
                 if ticket.answers.count != 1 {
                     violate("ticket \(number) has \(ticket.answers.count) answers")
                 }
@@ -116,7 +116,7 @@ extension World {
         var answered: Set<UInt64> = []
         for (index, entry) in log.enumerated() {
             if entry.seq != UInt64(index) + 1 { violate("a log is not gap-free from 1") }
-            if entry.kind == .handler { isHandedOff = true }
+            if entry.kind == .handler { isHandedOff = Self.handsToHuman(entry) }
             guard entry.answersSeq > 0 else { continue }
             if isHandedOff { violate("a bot's reply lands after a human took over") }
             if !answered.insert(entry.answersSeq).inserted {

@@ -9,7 +9,9 @@ import ChatModel
 
 /// One request and what became of it.
 struct Ticket {
-    enum Kind { case submit, subscribe, connect, typing, cancel, cancelOverHTTP }
+    enum Kind {
+        case submit, command, subscribe, connect, typing, cancel, cancelOverHTTP
+    }
 
     let kind: Kind
     let person: Person
@@ -113,7 +115,7 @@ final class World {
 
     // MARK: Requests
 
-    private func open(
+    func open(
         _ kind: Ticket.Kind, _ person: Person, _ submission: Submission? = nil,
         _ conversation: Identifier? = nil
     ) {
@@ -122,7 +124,7 @@ final class World {
     }
 
     /// `ordinal` is the ticket's number for sockets too: an owner hands origins back untouched.
-    private func origin(core: UInt8, isSocket: Bool) -> Origin {
+    func origin(core: UInt8, isSocket: Bool) -> Origin {
         Origin(
             core: core, isSocket: isSocket, token: Token(slot: UInt32(core), generation: 1),
             ordinal: UInt32(tickets.count))
@@ -266,7 +268,7 @@ final class World {
 
     // MARK: Actions
 
-    private func take() {
+    func take() {
         owner.takeActions { action in
             switch action {
             case .commit(let unit): didCommit(unit)
@@ -300,7 +302,7 @@ final class World {
         if (unit.rowChange == .insert) != (store.rows[id] == nil) {
             violate("a row is inserted once, with its first unit")
         }
-        if unit.entries.count > Limits.entriesPerCommitUnitMax + 2 {
+        if unit.entries.count > Limits.entriesPerCommitUnitMax + 5 {
             violate("a unit is too large")
         }
         pending.append(unit)

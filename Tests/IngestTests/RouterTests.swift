@@ -65,6 +65,12 @@ private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
         }
     }
 
+    @Test func `What stands below a conversation has its id too`() {
+        let found = route("/api/v2/chat/conversations/conv_x/messages")
+        #expect(found.route == .messages)
+        #expect(found.variable == "conv_x")
+    }
+
     @Test func `One byte more, less or other than a path is no route`() {
         for (path, wanted) in fixed where path != "/" {
             let bytes = Array(path.utf8)
@@ -93,7 +99,8 @@ private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
         "/api/",
         "/api/v2", "/api/v1/chat/message", "/api/v3/chat/message", "/api/v2/chat", "/api/v2/chat/",
         "/api/v2/chat/messages", "/api/v2/chat/conversations/", "/api/v2/chat/conversation/x",
-        "/api/v2/chat/conversations/x/", "/api/v2/chat/conversations/x/messages",
+        "/api/v2/chat/conversations/x/", "/api/v2/chat/conversations/x/messages/",
+        "/api/v2/chat/conversations//messages", "/api/v2/chat/conversations/x/y/messages",
         "/api/v2/chat/conversations//x", "/api/v2/chat/conversationsx/y", "/bench", "/bench/",
         "/bench/echo/", "/bench/sinks", "/openapi.yml", "/../health", "/health/../info",
         "/%68ealth", "/index.html", "/metrics/", "*", "/api/v2/chat/wss", "/robots.txt",
@@ -104,7 +111,7 @@ private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
     }
 
     @Test func `Each route accepts its methods and no other`() {
-        let posts: [Route] = [.guest, .message, .cancel, .benchSink]
+        let posts: [Route] = [.guest, .message, .messages, .cancel, .benchSink]
         let sockets: [Route] = [.socket, .benchEcho, .benchBroadcast]
         let methods: [HTTPMethod] = [.get, .head, .post, .put, .delete, .patch, .options]
         for route in Route.allCases where route != .unknown {
@@ -114,6 +121,8 @@ private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
                         method == .get
                     } else if route == .session {
                         [.get, .head, .delete].contains(method)
+                    } else if route == .conversation {
+                        method == .get || method == .head || method == .patch
                     } else { method == .get || method == .head }
                 #expect(route.accepts(method) == wanted, "\(method) \(route)")
             }
@@ -123,6 +132,7 @@ private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
     @Test func `The Allow header names what is accepted, and OPTIONS`() {
         let names: [(HTTPMethod, String)] = [
             (.get, "GET"), (.head, "HEAD"), (.post, "POST"), (.delete, "DELETE"),
+            (.patch, "PATCH"),
         ]
         for route in Route.allCases where route != .unknown {
             let allowed = route.allows.description.split(separator: ", ").map(String.init)

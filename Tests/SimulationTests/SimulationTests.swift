@@ -62,7 +62,9 @@ private func simulate(_ arguments: String...) throws -> (lines: [String], status
         }
         for name in [
             "101", "200", "202", "404", "409", "503", "vanish", "stall", "crash", "malformed",
-            "original", "replay", "history", "shown", "subscribed", "run", "cancel",
+            "412", "deed", "deed done", "note", "agent's reply", "201", "original", "replay",
+            "history", "shown", "subscribed",
+            "run", "cancel",
             "run ended: completed", "run ended: failed", "close 1001",
         ] {
             #expect(counts[name, default: 0] > 0, "\(name) was never met")

@@ -12,13 +12,14 @@ import Testing
         let head = EntryHead(
             id: Identifier(high: random.next(), low: random.next()), conversation: conversation,
             seq: random.next(), kind: EntryKind(rawValue: UInt8(random.next() % 9)) ?? .message,
-            isInbound: random.next() & 1 == 0, createdAtMilliseconds: random.next() >> 20)
+            isInbound: random.next() & 1 == 0, isInternal: random.next() & 3 == 0,
+            createdAtMilliseconds: random.next() >> 20)
         let part = ByteBlock((0..<partBytes).map { _ in UInt8(truncatingIfNeeded: random.next()) })
         let writer = ByteWriter()
         let range = head.write(around: part.bytes, into: writer)
         let stored = StoredEntry(
             id: head.id, seq: head.seq, kind: head.kind, isInbound: head.isInbound,
-            isAcceptedOnly: random.next() & 1 == 0,
+            isAcceptedOnly: random.next() & 1 == 0, isInternal: head.isInternal,
             createdAtMilliseconds: head.createdAtMilliseconds,
             idempotency: hasKey ? Digest(high: random.next(), low: random.next()) : nil,
             fingerprint: hasKey ? random.next() : 0, answersSeq: random.next(),
@@ -123,7 +124,7 @@ import Testing
     @Test func `A row with values that are never written is refused`() {
         let bytes = written(drafts(4, [[5], [9]]))
         for (offset, value) in [
-            (0, 2), (1, 1), (4, 1), (4, 3), (7, 0xFF), (8 + 72, 9), (8 + 73, 8),
+            (0, 2), (1, 1), (4, 1), (4, 3), (7, 0xFF), (8 + 72, 9), (8 + 73, 16),
             (8 + 73, 0xFF), (8 + 74, 1), (8 + 75, 1), (8 + 79, 0xFF),
         ] as [(Int, UInt8)] {
             var damaged = bytes

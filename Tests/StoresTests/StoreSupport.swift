@@ -291,7 +291,8 @@ struct Log {
 
     func entry(
         _ seq: UInt64, key: UInt64? = nil, fingerprint: UInt64 = 0, answers: UInt64 = 0,
-        isInbound: Bool = true, kind: EntryKind = .message, text: String = "hi"
+        isInbound: Bool = true, isInternal: Bool = false,
+        kind: EntryKind = .message, text: String = "hi"
     ) -> Draft {
         let id = Log.id()
         let writer = ByteWriter(capacity: 512)
@@ -301,11 +302,13 @@ struct Log {
         content.append("}")
         let part = Entry(
             id: id, conversation: row.id, seq: seq, kind: kind, isInbound: isInbound,
-            senderType: isInbound ? .user : .bot, senderID: row.userID, channel: row.channel,
+            isInternal: isInternal, senderType: isInbound ? .user : .bot, senderID: row.userID,
+            channel: row.channel,
             content: content.block(), createdAtMilliseconds: 2000 + seq
         ).write(into: writer)
         let stored = StoredEntry(
-            id: id, seq: seq, kind: kind, isInbound: isInbound, createdAtMilliseconds: 2000 + seq,
+            id: id, seq: seq, kind: kind, isInbound: isInbound, isInternal: isInternal,
+            createdAtMilliseconds: 2000 + seq,
             idempotency: key.map { Digest(high: .max, low: $0) }, fingerprint: fingerprint,
             answersSeq: answers, session: Identifier(high: 4, low: 5), body: .empty, part: part)
         return Draft(stored: stored, body: writer.block())

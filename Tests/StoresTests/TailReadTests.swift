@@ -114,7 +114,8 @@ import Testing
         #expect(desk.count("entries") == 10 && desk.tail.isEmpty)
         for order in [PageOrder.ascending, .descending] {
             let rows = try desk.reader.logs.rows(
-                of: log.row.id, copy, LogBounds(after: 0, before: .max), order, limit: 50)
+                of: log.row.id, copy, LogBounds(after: 0, before: .max, showsInternal: true), order,
+                limit: 50)
             let seqs = rows.map(\.seq)
             #expect((order == .ascending ? seqs : seqs.reversed()) == Array(1...10))
         }

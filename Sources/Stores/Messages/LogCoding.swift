@@ -10,7 +10,8 @@
 //             8  u64  conversation, low    56  u64  session, high
 //            16  u64  seq                  64  u64  session, low
 //            24  u64  id, high             72  u8   kind
-//            32  u64  id, low              73  u8   flags: 1 inbound, 2 accepted only, 4 has a key
+//            32  u64  id, low              73  u8   flags: 1 inbound, 2 accepted only, 4 has a key,
+//                                                        8 internal
 //            40  u64  created at, ms       74  u16  0
 //                                          76  u32  bytes of the part
 //            80       with a key: u64 digest, high; u64 digest, low; u64 fingerprint
@@ -111,7 +112,7 @@ enum LogCoding {
     static func entry(_ bytes: RawSpan, at offset: Int = 0, _ scratch: ByteWriter) -> LoggedEntry? {
         guard bytes.byteCount >= entryBytes else { return nil }
         let flags = bytes.byte(at: 73)
-        guard let kind = EntryKind(rawValue: bytes.byte(at: 72)), flags < 8,
+        guard let kind = EntryKind(rawValue: bytes.byte(at: 72)), flags < 16,
             bytes.load16(at: 74) == 0
         else { return nil }
         let hasKey = flags & 4 != 0
@@ -121,13 +122,14 @@ enum LogCoding {
         let head = EntryHead(
             id: identifier(bytes, at: 24), conversation: identifier(bytes, at: 0),
             seq: bytes.load64(at: 16), kind: kind, isInbound: flags & 1 != 0,
-            createdAtMilliseconds: bytes.load64(at: 40))
+            isInternal: flags & 8 != 0, createdAtMilliseconds: bytes.load64(at: 40))
         scratch.removeAll()
         let part = head.write(
             around: bytes.extracting(start..<start + partBytes), into: scratch)
         let entry = StoredEntry(
             id: head.id, seq: head.seq, kind: kind, isInbound: head.isInbound,
-            isAcceptedOnly: flags & 2 != 0, createdAtMilliseconds: head.createdAtMilliseconds,
+            isAcceptedOnly: flags & 2 != 0, isInternal: head.isInternal,
+            createdAtMilliseconds: head.createdAtMilliseconds,
             idempotency: hasKey
                 ? Digest(
                     high: bytes.load64(at: entryBytes), low: bytes.load64(at: entryBytes + 8))
@@ -194,6 +196,10 @@ extension SQLiteStatement {
 }
 
 extension StoredEntry {
-    /// The column `flags` of `entries`: 1 inbound, 2 accepted only.
-    var storedFlags: UInt8 { (isInbound ? 1 : 0) | (isAcceptedOnly ? 2 : 0) }
+    /// The column `flags` of `entries`: 1 inbound, 2 accepted only, 8 internal.
+    var storedFlags: UInt8 {
+        (isInbound ? 1 : 0) | (isAcceptedOnly ? 2 : 0) | (isInternal ? Self.internalFlag : 0)
+    }
+
+    static let internalFlag: UInt8 = 8
 }

@@ -16,19 +16,27 @@ struct LogRow {
     let body: ByteSlice
 }
 
-/// Both exclusive.
+/// Which entries are wanted; the bounds are exclusive. Who may not see internal entries is shown a
+/// log without them: there, a seq may be missing between two others.
 struct LogBounds {
     let after: UInt64
     let before: UInt64
+    let showsInternal: Bool
 
-    func contains(_ seq: UInt64) -> Bool { after < seq && seq < before }
+    func contains(_ entry: IndexedEntry) -> Bool {
+        after < entry.seq && entry.seq < before && (showsInternal || !entry.isInternal)
+    }
+
+    /// Flags that an entry must not have.
+    var hiddenFlags: UInt64 { showsInternal ? 0 : UInt64(StoredEntry.internalFlag) }
 }
 
 /// What lists show of a log.
 struct LogActivity {
     var lastSeq: UInt64 = 0
     var lastMilliseconds: UInt64 = 0
-    /// Outbound entries after the user's own last one, counted among the last `unreadMax` entries.
+    /// Public outbound messages after the user's own last entry, counted among the last `unreadMax`
+    /// entries.
     var unread: UInt64 = 0
 }
 
@@ -53,18 +61,18 @@ final class LogReader {
         logged = try connection.prepare(LoggedEntry.query)
         lastEntries = try connection.prepare(
             """
-            SELECT seq, created_at, flags & 1 FROM entries WHERE conversation=? AND seq<?
-            ORDER BY seq DESC LIMIT ?
+            SELECT seq, created_at, flags & 1, kind = 0 AND flags & 8 = 0 FROM entries
+            WHERE conversation=? AND seq<? ORDER BY seq DESC LIMIT ?
             """)
         ascending = try connection.prepare(
             """
             SELECT \(LoggedEntry.column) FROM entries AS place
-            WHERE conversation=? AND seq>? AND seq<? ORDER BY seq LIMIT ?
+            WHERE conversation=? AND seq>? AND seq<? AND flags & ? = 0 ORDER BY seq LIMIT ?
             """)
         descending = try connection.prepare(
             """
             SELECT \(LoggedEntry.column) FROM entries AS place
-            WHERE conversation=? AND seq>? AND seq<? ORDER BY seq DESC LIMIT ?
+            WHERE conversation=? AND seq>? AND seq<? AND flags & ? = 0 ORDER BY seq DESC LIMIT ?
             """)
     }
 
@@ -86,9 +94,9 @@ final class LogReader {
         }
         for entry in tail.suffix(Self.unreadMax).reversed() {
             if entry.isInbound { return found }
-            found.unread += 1
+            if entry.kind == EntryKind.message.rawValue, !entry.isInternal { found.unread += 1 }
         }
-        let rest = Self.unreadMax - Int(found.unread)
+        let rest = Self.unreadMax - tail.count
         guard rest > 0 else { return found }
         let statement = lastEntries
         defer { statement.reset() }
@@ -101,7 +109,7 @@ final class LogReader {
                 found.lastMilliseconds = statement.unsigned(1)
             }
             if statement.integer(2) == 1 { break }
-            found.unread += 1
+            if statement.integer(3) == 1 { found.unread += 1 }
         }
         return found
     }
@@ -133,7 +141,7 @@ final class LogReader {
     ) throws(SQLiteError) {
         for entry in entries {
             if rows.count >= limit { return }
-            guard bounds.contains(entry.seq) else { continue }
+            guard bounds.contains(entry) else { continue }
             defer { logged.reset() }
             logged.bind(entry.place)
             _ = try logged.step()
@@ -158,7 +166,8 @@ final class LogReader {
         statement.bind(1, conversation)
         statement.bind(2, bounds.after)
         statement.bind(3, before)
-        statement.bind(4, UInt64(limit - rows.count))
+        statement.bind(4, bounds.hiddenFlags)
+        statement.bind(5, UInt64(limit - rows.count))
         while try statement.step() {
             rows.append(try row(statement))
         }

@@ -30,7 +30,7 @@ struct LogPlace: BitwiseCopyable, Equatable {
 struct IndexedEntry: BitwiseCopyable {
     let seq: UInt64
     let kind: UInt8
-    /// 1 inbound, 2 accepted only.
+    /// 1 inbound, 2 accepted only, 8 internal.
     let flags: UInt8
     let createdAtMilliseconds: UInt64
     /// The seq of the message that it answers; 0 for none.
@@ -49,6 +49,7 @@ struct IndexedEntry: BitwiseCopyable {
     }
 
     var isInbound: Bool { flags & 1 != 0 }
+    var isInternal: Bool { flags & StoredEntry.internalFlag != 0 }
 }
 
 /// So many of a conversation's oldest entries here are in `entries` now.

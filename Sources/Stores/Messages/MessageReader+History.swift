@@ -4,18 +4,42 @@ import Bytes
 import ChatModel
 
 extension MessageReader {
+    private func conversation(
+        _ id: Identifier, in scope: Scope
+    ) throws(SQLiteError) -> Conversation? {
+        guard let found = try conversation(id), found.tenant == scope.tenant,
+            scope.userID.map({ $0.equals(found.userID) }) ?? true
+        else { return nil }
+        return found
+    }
+
+    private static func unknown(_ origin: Origin) -> Answer {
+        Answer(
+            origin: origin, frameID: nil,
+            result: .failure(Problem(.notFound, "There is no such conversation.")))
+    }
+
+    func show(_ query: ConversationQuery) throws(SQLiteError) -> Answer {
+        guard var found = try conversation(query.conversation, in: query.scope) else {
+            return Self.unknown(query.origin)
+        }
+        let activity = try logs.activity(
+            of: logs.tail(of: query.conversation), in: query.conversation)
+        found.show(activity)
+        writer.removeAll()
+        found.write(into: writer, unread: activity.unread)
+        var answer = answer(query.origin, writer.block())
+        answer.version = found.version
+        return answer
+    }
+
     func history(_ query: HistoryQuery) throws(SQLiteError) -> Answer {
-        guard var found = try conversation(query.conversation), found.tenant == query.scope.tenant,
-            query.scope.userID.map({ $0.equals(found.userID) }) ?? true
-        else {
-            return Answer(
-                origin: query.origin, frameID: nil,
-                result: .failure(Problem(.notFound, "There is no such conversation.")))
+        guard var found = try conversation(query.conversation, in: query.scope) else {
+            return Self.unknown(query.origin)
         }
         let tail = logs.tail(of: query.conversation)
         let activity = try logs.activity(of: tail, in: query.conversation)
-        found.lastSeq = activity.lastSeq
-        found.updatedAtMilliseconds = max(found.updatedAtMilliseconds, activity.lastMilliseconds)
+        found.show(activity)
         let page = try entries(query, tail)
         writer.removeAll()
         writer.append("{\"conversation\":")
@@ -33,11 +57,19 @@ extension MessageReader {
         let first = page.rows.first?.seq
         let hasEarlier =
             isForward
-            ? first.map { query.order == .ascending ? $0 > 1 : $0 < found.lastSeq } ?? false
+            ? first.map {
+                // What stands before the first page may be hidden as a whole.
+                query.order == .ascending
+                    ? $0 > 1
+                    : $0 < found.lastSeq
+                        && (query.scope.showsInternal || query.beforeSeq != nil)
+            } ?? false
             : page.hasMore
         appendCursor(seq: hasEarlier ? first : nil, query.order, .backward)
         writer.append(page.hasMore || !isForward ? ",\"has_more\":true}}" : ",\"has_more\":false}}")
-        return answer(query.origin, writer.block())
+        var answer = answer(query.origin, writer.block())
+        answer.version = found.version
+        return answer
     }
 
     /// The rows of a page in the order in which they are shown, and whether more lie behind the
@@ -46,7 +78,9 @@ extension MessageReader {
         _ query: HistoryQuery, _ tail: [IndexedEntry]
     ) throws(SQLiteError) -> (rows: [LogRow], hasMore: Bool) {
         let readOrder = query.direction == .forward ? query.order : query.order.reversed
-        let bounds = LogBounds(after: query.afterSeq ?? 0, before: query.beforeSeq ?? .max)
+        let bounds = LogBounds(
+            after: query.afterSeq ?? 0, before: query.beforeSeq ?? .max,
+            showsInternal: query.scope.showsInternal)
         var rows = try logs.rows(
             of: query.conversation, tail, bounds, readOrder, limit: query.limit + 1)
         let hasMore = rows.count > query.limit
@@ -63,7 +97,9 @@ extension MessageReader {
     }
 
     func replay(_ query: ReplayQuery) throws(SQLiteError) -> ReplayPage {
-        let bounds = LogBounds(after: query.afterSeq, before: query.throughSeq + 1)
+        let bounds = LogBounds(
+            after: query.afterSeq, before: query.throughSeq + 1,
+            showsInternal: query.showsInternal)
         let rows = try logs.rows(
             of: query.conversation, logs.tail(of: query.conversation), bounds, .ascending,
             limit: Limits.replayBatch)
@@ -82,5 +118,13 @@ extension MessageReader {
         return ReplayPage(
             origin: query.origin, conversation: query.conversation, frames: frames,
             lastSeq: frames.isEmpty ? query.afterSeq : rows[frames.count - 1].seq)
+    }
+}
+
+extension Conversation {
+    /// What its log says of it.
+    mutating func show(_ activity: LogActivity) {
+        lastSeq = activity.lastSeq
+        updatedAtMilliseconds = max(updatedAtMilliseconds, activity.lastMilliseconds)
     }
 }

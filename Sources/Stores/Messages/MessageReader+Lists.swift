@@ -23,8 +23,7 @@ extension MessageReader {
             if index > 0 { writer.append(0x2C) }
             let activity = try logs.activity(of: logs.tail(of: row.id), in: row.id)
             var shown = row
-            shown.lastSeq = activity.lastSeq
-            shown.updatedAtMilliseconds = max(row.updatedAtMilliseconds, activity.lastMilliseconds)
+            shown.show(activity)
             shown.write(into: writer, unread: activity.unread)
         }
         let isForward = query.direction == .forward

@@ -32,7 +32,7 @@ final class MessageReader {
 
     static let columns = """
         id, tenant, user_id, channel, status, handler_type, handler_token, created_at, \
-        updated_at, version
+        updated_at, version, assignee, handler_id, labels, priority, attributes
         """
 
     init(
@@ -89,6 +89,7 @@ final class MessageReader {
                 return .ownerRead(.conversation(id, try conversation(id)))
             case .owner(.user(let key)):
                 return .ownerRead(.user(key, try openConversations(of: key)))
+            case .conversation(let query): return .answer(try show(query))
             case .history(let query): return .answer(try history(query))
             case .list(let query): return .answer(try list(query))
             case .replay(let query): return .replayed(try replay(query))
@@ -107,6 +108,8 @@ final class MessageReader {
             retryAfterSeconds: 2)
         switch job {
         case .owner(let read): return .ownerRead(.unavailable(read))
+        case .conversation(let query):
+            return .answer(Answer(origin: query.origin, frameID: nil, result: .failure(problem)))
         case .history(let query):
             return .answer(Answer(origin: query.origin, frameID: nil, result: .failure(problem)))
         case .list(let query):
@@ -147,7 +150,7 @@ final class MessageReader {
             let status = ConversationStatus(rawValue: UInt8(statement.integer(4))),
             let handler = HandlerType(rawValue: UInt8(statement.integer(5)))
         else { return nil }
-        return Conversation(
+        var found = Conversation(
             id: statement.identifier(0), tenant: tenant.index,
             userID: ByteBlock(copying: statement.bytes(2)),
             channel: channel, status: status,
@@ -155,6 +158,20 @@ final class MessageReader {
             lastSeq: 0, createdAtMilliseconds: statement.unsigned(7),
             updatedAtMilliseconds: statement.unsigned(8),
             version: statement.unsigned(9))
+        found.details = details(statement)
+        return found
+    }
+
+    private func details(_ statement: SQLiteStatement) -> ConversationDetails {
+        var details = ConversationDetails()
+        details.assignee = statement.block(10)
+        details.handlerID = statement.block(11)
+        details.labels = statement.block(12)
+        details.priority =
+            ConversationPriority(rawValue: UInt8(truncatingIfNeeded: statement.integer(13)))
+            ?? .normal
+        details.attributes = statement.block(14)
+        return details
     }
 
     func conversation(_ id: Identifier) throws(SQLiteError) -> Conversation? {

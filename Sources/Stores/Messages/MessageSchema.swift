@@ -10,8 +10,8 @@
 // conversation at a time (MessageWriter+Folding); what is not in them yet is the tail: it stands in
 // log and in memory (LogTail). All rows of log up to progress.folded_through are in entries.
 //
-// flags: 1 inbound, 2 accepted only (its sender did not wait). Ids are 16-byte big-endian blobs, so
-// that they sort by time.
+// flags: 1 inbound, 2 accepted only (its sender did not wait), 8 internal (the end user never sees
+// it). Ids are 16-byte big-endian blobs, so that they sort by time.
 
 import ChatModel
 
@@ -23,7 +23,8 @@ enum MessageSchema {
             id BLOB PRIMARY KEY, tenant TEXT NOT NULL, user_id TEXT NOT NULL,
             channel INTEGER NOT NULL, status INTEGER NOT NULL, handler_type INTEGER NOT NULL,
             handler_token INTEGER NOT NULL, created_at INTEGER NOT NULL,
-            updated_at INTEGER NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
+            updated_at INTEGER NOT NULL, version INTEGER NOT NULL, assignee TEXT, handler_id TEXT,
+            labels TEXT, priority INTEGER NOT NULL DEFAULT 0, attributes TEXT) WITHOUT ROWID;
         CREATE INDEX IF NOT EXISTS conversations_user ON conversations(tenant, user_id, id);
         CREATE INDEX IF NOT EXISTS conversations_tenant ON conversations(tenant, id);
         CREATE TABLE IF NOT EXISTS log(number INTEGER PRIMARY KEY, entries BLOB NOT NULL);

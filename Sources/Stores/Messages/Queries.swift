@@ -7,8 +7,13 @@ public struct Scope: Sendable {
     public let tenantName: ByteBlock
     /// nil: every user's of the tenant.
     public let userID: ByteBlock?
+    /// Internal entries too; never for end users.
+    public let showsInternal: Bool
 
-    public init(tenant: TenantIndex, tenantName: ByteBlock, userID: ByteBlock?) {
+    public init(
+        tenant: TenantIndex, tenantName: ByteBlock, userID: ByteBlock?, showsInternal: Bool = false
+    ) {
+        self.showsInternal = showsInternal
         self.tenant = tenant
         self.tenantName = tenantName
         self.userID = userID
@@ -26,6 +31,19 @@ public enum PageDirection: UInt8, Sendable {
     case forward = 0
     /// The page before: read the other way, shown in order all the same.
     case backward = 2
+}
+
+/// One conversation without its log.
+public struct ConversationQuery: Sendable {
+    public let origin: Origin
+    public let scope: Scope
+    public let conversation: Identifier
+
+    public init(origin: Origin, scope: Scope, conversation: Identifier) {
+        self.origin = origin
+        self.scope = scope
+        self.conversation = conversation
+    }
 }
 
 /// A page of one conversation's log. The bounds are exclusive.
@@ -85,14 +103,20 @@ public struct ListQuery: Sendable {
     }
 }
 
-/// The entries `afterSeq + 1 ... throughSeq` of a conversation, for a socket that catches up.
+/// The entries `afterSeq + 1 ... throughSeq` of a conversation, for a socket that catches up; those
+/// that are internal only if it may see them.
 public struct ReplayQuery: Sendable {
     public let origin: Origin
     public let conversation: Identifier
     public let afterSeq: UInt64
     public let throughSeq: UInt64
+    public let showsInternal: Bool
 
-    public init(origin: Origin, conversation: Identifier, afterSeq: UInt64, throughSeq: UInt64) {
+    public init(
+        origin: Origin, conversation: Identifier, afterSeq: UInt64, throughSeq: UInt64,
+        showsInternal: Bool = false
+    ) {
+        self.showsInternal = showsInternal
         self.origin = origin
         self.conversation = conversation
         self.afterSeq = afterSeq
@@ -119,6 +143,7 @@ public struct ReplayPage: Sendable {
 
 public enum ReadJob: Sendable {
     case owner(OwnerRead)
+    case conversation(ConversationQuery)
     case history(HistoryQuery)
     case list(ListQuery)
     case replay(ReplayQuery)

@@ -64,11 +64,15 @@ final class WriterStatements {
         insertEntries = try connection.prepare(Self.insertion(of: Self.entriesPerStatement))
         insertKey = try connection.prepare("INSERT OR ROLLBACK INTO keys VALUES(?,?,?)")
         insertConversation = try connection.prepare(
-            "INSERT INTO conversations VALUES(?,?,?,?,?,?,?,?,?,?)")
+            """
+            INSERT INTO conversations(id, tenant, user_id, channel, status, handler_type,
+            handler_token, created_at, updated_at, version) VALUES(?,?,?,?,?,?,?,?,?,?)
+            """)
         updateConversation = try connection.prepare(
             """
             UPDATE conversations SET status=?2, handler_type=?3, handler_token=?4, updated_at=?5,
-            version=?6 WHERE id=?1
+            version=?6, assignee=?7, handler_id=?8, labels=?9, priority=?10, attributes=?11
+            WHERE id=?1
             """)
         insertRow = try connection.prepare("INSERT INTO log VALUES(?,?)")
         removeRow = try connection.prepare("DELETE FROM log WHERE number=?")
@@ -136,6 +140,8 @@ final class WriterStatements {
         statement.bind(9, row.updatedAtMilliseconds)
         statement.bind(10, row.version)
         _ = try statement.step()
+        // Agents know a conversation once it is stored, so a new one has no details as a rule.
+        if row.hasDetails { try update(row) }
     }
 
     func update(_ row: Conversation) throws(SQLiteError) {
@@ -147,6 +153,12 @@ final class WriterStatements {
         statement.bind(4, row.handler.token)
         statement.bind(5, row.updatedAtMilliseconds)
         statement.bind(6, row.version)
+        let details = row.details
+        statement.bind(7, optional: details.assignee)
+        statement.bind(8, optional: details.handlerID)
+        statement.bind(9, optional: details.labels)
+        statement.bind(10, UInt64(details.priority.rawValue))
+        statement.bind(11, optional: details.attributes)
         _ = try statement.step()
     }
 

@@ -118,6 +118,11 @@ public struct SQLiteError: Error, Sendable, CustomStringConvertible {
         unsafe sqlite3_bind_text(handle, index, address, Int32(block.count), nil)
     }
 
+    /// nil is NULL.
+    func bind(_ index: Int32, optional block: ByteBlock?) {
+        if let block { bind(index, text: block) } else { bindNull(index) }
+    }
+
     public func bind(_ index: Int32, blob block: ByteBlock) {
         held.append(block)
         // Safety: the block is held until the reset.
@@ -166,6 +171,11 @@ public struct SQLiteError: Error, Sendable, CustomStringConvertible {
         let span = unsafe RawSpan(
             _unsafeStart: start ?? UnsafeRawPointer(handle), byteCount: start == nil ? 0 : count)
         return unsafe _overrideLifetime(span, borrowing: self)
+    }
+
+    /// nil for NULL.
+    func block(_ column: Int32) -> ByteBlock? {
+        isNull(column) ? nil : ByteBlock(copying: bytes(column))
     }
 
     public func text(_ column: Int32) -> String { bytes(column).string() }
