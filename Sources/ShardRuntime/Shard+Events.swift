@@ -39,6 +39,14 @@ extension Shard {
         connections[token.slot].session = session
         connections[token.slot].phase = .events
         metrics.streams.add()
+        askToFollow(id, after: after, token, session, principal)
+    }
+
+    /// Asks the owner to let a subscriber in that is no socket: an event stream, or a poll.
+    func askToFollow(
+        _ id: Identifier, after: UInt64, _ token: Token, _ session: SocketSession,
+        _ principal: Principal
+    ) {
         setDeadline(token, configuration.requestTimeoutMilliseconds)
         let asked = nextQuestion(token, session)
         session.subscriptions[id] = Subscription(

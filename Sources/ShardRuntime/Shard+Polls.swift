@@ -37,13 +37,7 @@ extension Shard {
         connections[token.slot].session = session
         connections[token.slot].phase = .poll
         metrics.polls.add()
-        setDeadline(token, configuration.requestTimeoutMilliseconds)
-        let asked = nextQuestion(token, session)
-        session.subscriptions[id] = Subscription(
-            state: .asked, cursor: after, headSeq: after, frameID: nil, isFollower: false,
-            question: asked.ordinal)
-        expectAnswer(session)
-        ask(.subscribe(asked, frameID: nil, principal, id), shardKey: id.shardKey)
+        askToFollow(id, after: after, token, session, principal)
         return true
     }
 

@@ -55,7 +55,7 @@ extension MessageWriter {
     /// After the COMMIT of the transaction that folded.
     func didFold(_ fold: Fold) {
         if let through = fold.progress { progress = through }
-        guard !fold.isEmpty else { return }
+        guard !fold.isEmpty || fold.progress != nil else { return }
         tail.remove(fold.logs)
         ledger.didFold(fold)
         for key in fold.keys { keys[key] = nil }
