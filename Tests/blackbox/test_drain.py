@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 
-import pytest
 from websockets.asyncio.client import connect as open_socket
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
