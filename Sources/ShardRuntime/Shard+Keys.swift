@@ -13,8 +13,12 @@ extension Shard {
     func didLookUpKey(_ id: UInt64, _ record: APIKeyRecord?) {
         apiKeys.didLookUp(id: id, record, nowNanoseconds: clock.nanoseconds)
         for token in keyWaiters.removeValue(forKey: id) ?? [] { release(token) }
+        // Connections are gone through for these alone: anybody can have any id looked up.
         // No record may also mean that the store could not be read: that ends nothing.
-        guard let record, record.isRevoked || record.expiresAtSeconds <= nowSeconds else { return }
+        guard keysInDoubt.contains(id), let record,
+            record.isRevoked || record.expiresAtSeconds <= nowSeconds
+        else { return }
+        keysInDoubt.remove(id)
         for token in connections.tokens() {
             guard connections.contains(token), let session = connections[token.slot].session,
                 session.principal?.apiKey == id, session.state != .closing
@@ -29,10 +33,10 @@ extension Shard {
 
     /// The directory has changed: one lookup for each key that a socket or stream stands on.
     func askForKeysInUse() {
-        var asked: Set<UInt64> = []
+        keysInDoubt.removeAll()
         for token in connections.tokens() {
             guard let key = connections[token.slot].session?.principal?.apiKey,
-                asked.insert(key).inserted
+                keysInDoubt.insert(key).inserted
             else { continue }
             store.read(.apiKey(id: key))
         }

@@ -91,6 +91,8 @@ package final class Shard: LoopDelegate {
     var held: [Token] = []
     /// Connections that wait for an API key to be looked up.
     var keyWaiters: [UInt64: [Token]] = [:]
+    /// Keys that sockets and streams stood on when the directory last changed.
+    var keysInDoubt: Set<UInt64> = []
     /// Requests and socket messages of this core that have no answer yet.
     var inFlight = 0
     private var areRingsFull = false

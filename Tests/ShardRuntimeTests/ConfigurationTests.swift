@@ -68,6 +68,7 @@ private let accepted: [String: String] = [
     "JWT_SECRET": text(32, "s"), "JWT_ISSUER": "https://issuer", "JWT_AUDIENCE": "chat",
     "TLS_CERT_FILE": "/etc/chat/chain.pem", "TLS_KEY_FILE": "/etc/chat/key.pem",
     "TLS_CLIENT_CA_FILE": "/etc/chat/clients.pem",
+    "ENV_FILE": "/etc/chat/settings",
     "LOG_LEVEL": "ERROR", "DRAIN_DELAY_MS": "13", "DRAIN_TIMEOUT_MS": "140", "OPS_PUBLIC": "true",
     "BENCH_ROUTES": "1", "ENCRYPTION_KEYS": "k1:" + text(43, "A") + "=",
 ]
@@ -111,6 +112,7 @@ private let accepted: [String: String] = [
                 == TLSFiles(
                     certificate: "/etc/chat/chain.pem", key: "/etc/chat/key.pem",
                     clientAuthorities: "/etc/chat/clients.pem"))
+        #expect(configuration?.environmentFile == "/etc/chat/settings")
         #expect(configuration?.drainDelayMilliseconds == 13)
         #expect(configuration?.drainTimeoutMilliseconds == 140)
         #expect(configuration?.opsArePublic == true && configuration?.benchRoutes == true)

@@ -32,7 +32,8 @@ def lines(result):
 
 @pytest.mark.parametrize("arguments", ADMINISTRATION, ids=" ".join)
 def test_every_command_speaks_json_and_for_people(tmp_path, arguments):
-    (tmp_path / "data").mkdir()
+    made = run_command("apikey", "create", "--tenant", "acme", "--json", DATA_DIR=tmp_path / "data")
+    assert made.returncode == 0 and lines(made)
     for extra in ([], ["--json"]):
         result = run_command(*arguments, *extra, DATA_DIR=tmp_path / "data", JWT_SECRET=JWT_SECRET)
         if arguments[:2] == ["tenant", "create"] and extra:

@@ -1,6 +1,6 @@
-// Server-Sent Events as a client reads them (WHATWG HTML, section 9.2.6): bytes come in pieces of any
-// size, events go out. Lines end with LF, CR or CRLF; a line may be split anywhere, between CR and LF
-// too. What a field means is the caller's; the last id is kept, as for Last-Event-ID.
+// Server-Sent Events as a client reads them (WHATWG HTML, section 9.2.6): bytes come in pieces of
+// any size, events go out. Lines end with LF, CR or CRLF; a line may be split anywhere, between CR
+// and LF too. What a field means is the caller's; the last id is kept, as for Last-Event-ID.
 
 import Bytes
 

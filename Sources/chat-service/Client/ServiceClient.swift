@@ -8,7 +8,8 @@ import Wire
 
 /// Why a request came to nothing.
 struct ClientFailure: Error {
-    /// Of sysexits.h: 64 the request is at fault, 69 the service cannot take it, 70 it makes no sense.
+    /// Of sysexits.h: 64 the request is at fault, 69 the service cannot take it, 70 what it says
+    /// makes no sense.
     let exitCode: Int32
     var message: String
     /// The same request may fare better later.

@@ -3,6 +3,7 @@
 import ArgumentParser
 import CLinux
 import ChatModel
+import Glibc
 import ShardRuntime
 
 struct ServiceOptions: ParsableArguments {
@@ -63,6 +64,10 @@ struct ServiceOptions: ParsableArguments {
             )
         }
         guard wait <= 86_400 else { throw ValidationError("--wait must be 0 to 86400 seconds.") }
+        if let cacert, unsafe access(cacert, R_OK) != 0 {
+            // Safety: the call was given a string that lives for it.
+            throw ValidationError("--cacert: \(shown(cacert)) cannot be read.")
+        }
         guard let client = ServiceClient(url: url, authorities: cacert, waitSeconds: wait) else {
             throw fail(
                 StartupFailure(StartupFailure.internalError, "There is no memory for a request."))

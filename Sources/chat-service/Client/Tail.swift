@@ -1,4 +1,5 @@
-// `chat-service tail`: a conversation's log on standard output, from a place on, and then what comes.
+// `chat-service tail`: a conversation's log on standard output, from a place on, and then what
+// comes.
 
 import ArgumentParser
 import CLinux
