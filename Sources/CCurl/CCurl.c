@@ -105,8 +105,9 @@ int ccurl_begin(ccurl_client *c, const char *url, const void *body, size_t count
 
 int ccurl_drive(ccurl_client *c, int milliseconds) {
     int running = 0, left = 0;
+    size_t before = c->count;
     if (curl_multi_perform(c->multi, &running) != CURLM_OK) return CURLE_FAILED_INIT;
-    if (running && milliseconds > 0 && c->count == 0) {
+    if (running && milliseconds > 0 && c->count == before) {
         curl_multi_poll(c->multi, NULL, 0, milliseconds, NULL);
         if (curl_multi_perform(c->multi, &running) != CURLM_OK) return CURLE_FAILED_INIT;
     }
