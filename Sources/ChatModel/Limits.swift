@@ -6,6 +6,9 @@ public enum Limits {
     public static let deviceIDBytesMax = 128
     public static let requestIDBytesMax = 128
     public static let tokenBytesMax = 4096
+    /// Public keys that tokens may be signed with: enough for a rotation of several issuers.
+    public static let publicKeysMax = 16
+    public static let keySetBytesMax = 65_536
 
     // Content (contract section 3).
     public static let textCharactersMax = 10_000

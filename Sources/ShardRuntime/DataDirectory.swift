@@ -83,7 +83,8 @@ public struct DataDirectory: Sendable {
             secret = try generatedSecret()
         }
         return TokenSettings(
-            secret: secret, issuer: configuration.jwtIssuer, audience: configuration.jwtAudience)
+            secret: secret, issuer: configuration.jwtIssuer, audience: configuration.jwtAudience,
+            publicKeys: try configuration.loadPublicKeys())
     }
 
     private func generatedSecret() throws(StartupFailure) -> [UInt8] {
