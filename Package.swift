@@ -46,7 +46,7 @@ let package = Package(
         room("Engine", ["Bytes", "ChatModel"]),
         room("Ingest", ["Bytes", "ChatModel", "Wire"]),
         room("API", ["Bytes", "ChatModel", "Wire", "Identity", "Stores"], resources: [
-            .embedInCode("Web/index.html"), .embedInCode("Web/openapi.yaml"),
+            .embedInCode("Web/index.html"), .embedInCode("Web/openapi.yaml"), .embedInCode("Web/asyncapi.yaml"),
             .embedInCode("Web/widget-texts.js"), .embedInCode("Web/widget-style.css"), .embedInCode("Web/widget-view.js"),
             .embedInCode("Web/widget-chat.js"), .embedInCode("Web/widget-element.js"),
         ]),
@@ -91,7 +91,7 @@ let package = Package(
         tests("Engine", ["Bytes", "ChatModel"]),
         tests("Identity", ["Bytes", "ChatModel", "Stores", "Wire"]),
         tests("Stores", ["Bytes", "Rings", "ChatModel", "Reactor", "Wire", "CLinux"]),
-        tests("API", ["Bytes", "ChatModel", "Wire", "Identity", "Stores"]),
+        tests("API", ["Bytes", "ChatModel", "Wire", "Identity", "Ingest", "Stores"]),
         tests("Ingest", ["Bytes", "Wire"]),
         tests("ShardRuntime", ["Bytes", "ChatModel", "Observability", "Reactor"]),
         tests("Simulation", ["simulate", "Bytes", "Reactor", "ChatModel", "Stores"]),

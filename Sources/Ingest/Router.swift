@@ -4,7 +4,8 @@ import Wire
 /// The routes of the service; the raw value is the metric's label index.
 public enum Route: UInt8, Sendable, CaseIterable {
     case unknown = 0
-    case index, health, healthDetailed, livez, readyz, startupz, metrics, info, openapi, widget
+    case index, health, healthDetailed, livez, readyz, startupz, metrics, info
+    case openapi, asyncapi, widget
     case guest, message, conversations, conversation, messages, events, cancel, sessions, session
     case socket
     case benchPlaintext, benchSink, benchEcho, benchBroadcast
@@ -22,6 +23,7 @@ public enum Route: UInt8, Sendable, CaseIterable {
         case .metrics: "/metrics"
         case .info: "/info"
         case .openapi: "/openapi.yaml"
+        case .asyncapi: "/asyncapi.yaml"
         case .widget: "/widget.js"
         case .guest: "/api/v2/auth/guest"
         case .message: "/api/v2/chat/message"
@@ -97,6 +99,7 @@ public enum Router {
             if path.equals("/bench/echo") { return RouteMatch(route: .benchEcho, variable: .empty) }
             return fixed(path, "/bench/sink", .benchSink)
         case 13: return fixed(path, "/openapi.yaml", .openapi)
+        case 14: return fixed(path, "/asyncapi.yaml", .asyncapi)
         case 15: return fixed(path, "/api/v2/chat/ws", .socket)
         case 16:
             if path.equals("/health/detailed") {
