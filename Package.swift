@@ -30,6 +30,7 @@ let package = Package(
     ],
     targets: [
         .target(name: "CLinux"),
+        .target(name: "CCurl", linkerSettings: [.linkedLibrary("curl")]),
         .target(name: "CCrypto", linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "CTLS", linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
         .target(name: "CSimdjson", linkerSettings: [.linkedLibrary("simdjson")]),
@@ -57,7 +58,8 @@ let package = Package(
         .executableTarget(
             name: "chat-service",
             dependencies: [
-                "Bytes", "ShardRuntime", "Observability", "ChatModel", "Identity", "Stores", "CLinux",
+                "Bytes", "ShardRuntime", "Observability", "ChatModel", "Identity", "Stores", "Wire", "CLinux",
+                "CCurl",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: settings),

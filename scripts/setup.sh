@@ -144,7 +144,7 @@ pip_install() {
 # --- All together ----------------------------------------------------------------------------
 
 require_swift
-require_packages libssl-dev libsimdjson-dev libsqlite3-dev zlib1g-dev pkg-config
+require_packages libcurl4-openssl-dev libssl-dev libsimdjson-dev libsqlite3-dev zlib1g-dev pkg-config
 if [[ $with_test_tools == yes ]]; then
     require_packages chromium curl openssl
     require_python_environment

@@ -39,6 +39,7 @@ swift build -c release --product chat-service >&2
 
 if [[ -f .env ]]; then
     load_settings .env
+    export ENV_FILE=${ENV_FILE:-$PWD/.env}
 fi
 
 # The directory holds messages and, in development, generated keys: it is the owner's alone.

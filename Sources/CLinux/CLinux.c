@@ -165,8 +165,28 @@ void cl_block_signals(void) {
     pthread_sigmask(SIG_BLOCK, &s, NULL);
     signal(SIGPIPE, SIG_IGN);
 }
-int cl_wait_signal(void) {
-    sigset_t s; int number = 0; waited(&s);
-    while (sigwait(&s, &number) != 0) { }
-    return number;
+int cl_wait_signal(uint64_t milliseconds) {
+    sigset_t s; waited(&s);
+    uint64_t end = cl_monotonic_nanoseconds() + milliseconds * 1000000u;
+    for (;;) {
+        uint64_t now = cl_monotonic_nanoseconds(), rest = now < end ? end - now : 0;
+        struct timespec t = { (time_t)(rest / 1000000000u), (long)(rest % 1000000000u) };
+        int number = sigtimedwait(&s, NULL, &t);
+        if (number > 0) return number;
+        if (errno == EAGAIN) return 0;
+    }
+}
+
+static volatile sig_atomic_t interrupted;
+static void interrupt(int number) { (void)number; interrupted = 1; }
+void cl_catch_interrupts(void) {
+    struct sigaction a = { .sa_handler = interrupt };
+    sigaction(SIGINT, &a, NULL);
+    sigaction(SIGTERM, &a, NULL);
+}
+int cl_was_interrupted(void) { return interrupted; }
+void cl_ignore_broken_pipes(void) { signal(SIGPIPE, SIG_IGN); }
+void cl_sleep(uint64_t milliseconds) {
+    struct timespec t = { (time_t)(milliseconds / 1000), (long)(milliseconds % 1000) * 1000000 };
+    nanosleep(&t, NULL);
 }

@@ -48,6 +48,10 @@ public enum Limits {
     public static let echoOutboxBytesMax = 64 << 20
     public static let echoMessageBytesMax = 16 << 20
 
+    // The process.
+    /// `tenant create` refuses more, and the start does.
+    public static let tenantsMax = 16_384
+
     // One core.
     public static let connectionsPerShardMax = 262_144
     public static let requestsInFlightPerShardMax = 16_384

@@ -63,10 +63,14 @@ public final class Principal: Sendable {
     public let permissions: Permissions
     /// Unix seconds; `UInt64.max` when the credential does not expire.
     public let expiresAtSeconds: UInt64
+    /// The API key that it shows, which may be revoked; nil for a token.
+    public let apiKey: UInt64?
 
     public init(
-        tenant: TenantIndex, subject: ByteBlock, permissions: Permissions, expiresAtSeconds: UInt64
+        tenant: TenantIndex, subject: ByteBlock, permissions: Permissions, expiresAtSeconds: UInt64,
+        apiKey: UInt64? = nil
     ) {
+        self.apiKey = apiKey
         self.tenant = tenant
         self.subject = subject
         self.permissions = permissions

@@ -1,4 +1,5 @@
 import Bytes
+import Synchronization
 
 /// What happens to a message that arrives while a run is going on (contract section 5).
 public enum RunPolicy: UInt8, Sendable {
@@ -58,27 +59,75 @@ public struct Tenant: Sendable {
         self.allowedOrigins = allowedOrigins
     }
 
+    func with(index: TenantIndex) -> Tenant {
+        Tenant(
+            index: index, name: nameText, allowsGuests: allowsGuests, ratePerMinute: ratePerMinute,
+            burst: burst, userRatePerMinute: userRatePerMinute, userBurst: userBurst,
+            runPolicy: runPolicy, allowedOrigins: allowedOrigins)
+    }
+
     /// Whether a page of this origin, as a browser writes it, may call for this tenant.
     public func allows(origin: String) -> Bool {
         allowedOrigins.contains { $0 == "*" || $0 == origin }
     }
 }
 
-/// All tenants, immutable; a reload makes a new one. An index never changes its meaning.
+/// All tenants as they were at one time, immutable. A reload makes a successor and hangs it behind
+/// the one before; whoever holds a directory walks on to the newest when it suits him, which costs
+/// one atomic load. A tenant keeps its index for as long as the process lives, even when its row is
+/// gone: it is then only found by index, for what is under way.
 public final class TenantDirectory: Sendable {
     public let tenants: [Tenant]
     private let byHash: [UInt64: Int]
     private let byName: [String: Int]
+    private let next = AtomicLazyReference<TenantDirectory>()
 
-    public init(_ tenants: [Tenant]) {
+    /// `gone`: places of tenants that are not to be found by name any more.
+    public init(_ tenants: [Tenant], gone: Set<Int> = []) {
         self.tenants = tenants
-        byName = Dictionary(uniqueKeysWithValues: tenants.enumerated().map { ($1.nameText, $0) })
+        var names: [String: Int] = [:]
         var places: [UInt64: Int] = [:]
-        for (place, tenant) in tenants.enumerated() {
+        for (place, tenant) in tenants.enumerated() where !gone.contains(place) {
+            precondition(names[tenant.nameText] == nil, "a tenant's name is unique")
+            names[tenant.nameText] = place
             let name = tenant.name
             places[name.bytes.hash(seed: 0)] = place
         }
+        byName = names
         byHash = places
+    }
+
+    /// What follows this directory: `tenants` as they are now, in any order, told by their names.
+    /// Known ones keep their index, new ones get the next.
+    public func successor(_ tenants: [Tenant]) -> TenantDirectory {
+        var now = Dictionary(uniqueKeysWithValues: tenants.map { ($0.nameText, $0) })
+        var list = self.tenants
+        var gone: Set<Int> = []
+        for (place, tenant) in list.enumerated() {
+            if let changed = now.removeValue(forKey: tenant.nameText) {
+                list[place] = changed.with(index: tenant.index)
+            } else {
+                gone.insert(place)
+            }
+        }
+        for tenant in tenants where now[tenant.nameText] != nil {
+            list.append(tenant.with(index: TenantIndex(UInt16(list.count))))
+        }
+        return TenantDirectory(list, gone: gone)
+    }
+
+    /// Makes `successor` the newest. Only the thread that reloads calls this, on the newest.
+    public func publish(_ successor: TenantDirectory) {
+        let first = next.storeIfNil(successor)
+        precondition(first === successor, "a directory has one successor")
+    }
+
+    public var hasSuccessor: Bool { next.load() != nil }
+
+    public var newest: TenantDirectory {
+        var directory = self
+        while let next = directory.next.load() { directory = next }
+        return directory
     }
 
     public subscript(index: TenantIndex) -> Tenant { tenants[Int(index.value)] }

@@ -29,7 +29,8 @@ public struct APIKey {
 
     /// A new key: its record for the directory, and its text, which is shown once.
     public static func make(
-        tenant: String, name: String, roles: [Role], nowMilliseconds: UInt64
+        tenant: String, name: String, roles: [Role], nowMilliseconds: UInt64,
+        expiresAtSeconds: UInt64 = .max
     ) -> (record: APIKeyRecord, text: String) {
         let id = Digests.randomSeed() & 0x7FFF_FFFF_FFFF_FFFF
         let writer = ByteWriter(capacity: 96)
@@ -44,7 +45,8 @@ public struct APIKey {
         let record = APIKeyRecord(
             id: id, tenant: tenant, name: name, roles: roles,
             secretDigest: Digests.sha256(secret.bytes),
-            createdAtMilliseconds: nowMilliseconds, isRevoked: false)
+            createdAtMilliseconds: nowMilliseconds, expiresAtSeconds: expiresAtSeconds,
+            isRevoked: false)
         return (record, writer.string())
     }
 }
@@ -72,9 +74,11 @@ public final class APIKeyCache {
 
     public init(directory: TenantDirectory, timeToLiveSeconds: UInt64) {
         self.directory = directory
-        timeToLiveNanoseconds = min(timeToLiveSeconds, 5) * 1_000_000_000
+        // A key that was looked up must be valid for the request that waited for it.
+        timeToLiveNanoseconds = max(min(timeToLiveSeconds, 5) * 1_000_000_000, 100_000_000)
     }
 
+    /// Tenants or keys may have changed: all keys are looked up again.
     public func replaceDirectory(_ directory: TenantDirectory) {
         self.directory = directory
         cache.removeAll()
@@ -105,7 +109,7 @@ public final class APIKeyCache {
         let principal = Principal(
             tenant: tenant.index, subject: ByteBlock("key:\(record.name)"),
             permissions: permissions,
-            expiresAtSeconds: .max)
+            expiresAtSeconds: record.expiresAtSeconds, apiKey: id)
         cache[id] = Cached(
             principal: principal, digest: ByteBlock(record.secretDigest),
             validUntilNanoseconds: nowNanoseconds + timeToLiveNanoseconds)

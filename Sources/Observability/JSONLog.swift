@@ -5,20 +5,46 @@ import CLinux
 import ChatModel
 import Glibc
 import Logging
+import Synchronization
+
+/// From which level on records are written. One for all copies of a logger, on all threads, so that
+/// it can be moved while the process runs.
+public final class LogThreshold: Sendable {
+    private let place: Atomic<Int>
+
+    public init(_ level: Logger.Level) { place = Atomic(Self.place(of: level)) }
+
+    public var level: Logger.Level {
+        get { Self.levels[place.load(ordering: .relaxed)] }
+        set { place.store(Self.place(of: newValue), ordering: .relaxed) }
+    }
+
+    private static func place(of level: Logger.Level) -> Int {
+        levels.firstIndex(of: level) ?? 0
+    }
+
+    private static let levels = Logger.Level.allCases
+}
 
 public struct JSONLog: LogHandler {
     public var metadata: Logger.Metadata = [:]
-    public var logLevel: Logger.Level
+    private let threshold: LogThreshold
     private let label: String
 
-    /// A logger that writes records of `level` and above.
-    public static func logger(label: String, _ level: Logger.Level) -> Logger {
-        Logger(label: label) { JSONLog(label: $0, logLevel: level) }
+    /// A logger that writes records of the threshold's level and above.
+    public static func logger(label: String, _ threshold: LogThreshold) -> Logger {
+        Logger(label: label) { JSONLog(label: $0, threshold: threshold) }
     }
 
-    init(label: String, logLevel: Logger.Level) {
+    init(label: String, threshold: LogThreshold) {
         self.label = label
-        self.logLevel = logLevel
+        self.threshold = threshold
+    }
+
+    /// Setting it sets the threshold of all copies.
+    public var logLevel: Logger.Level {
+        get { threshold.level }
+        set { threshold.level = newValue }
     }
 
     public subscript(metadataKey key: String) -> Logger.Metadata.Value? {

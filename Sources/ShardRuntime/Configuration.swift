@@ -33,6 +33,8 @@ public struct Configuration: Sendable {
     public var jwtIssuer: String?
     public var jwtAudience: String?
     public var logLevel = LogLevel.INFO
+    /// Read again by SIGHUP, for LOG_LEVEL.
+    public var environmentFile: String?
     public var drainDelayMilliseconds: UInt64 = 0
     public var drainTimeoutMilliseconds: UInt64 = 20_000
     public var tls: TLSFiles?
@@ -67,6 +69,7 @@ public struct Configuration: Sendable {
         reader.text("JWT_ISSUER") { jwtIssuer = $0 }
         reader.text("JWT_AUDIENCE") { jwtAudience = $0 }
         logLevel = reader.choice("LOG_LEVEL", logLevel)
+        reader.text("ENV_FILE") { environmentFile = $0 }
         reader.number("DRAIN_DELAY_MS", 0...600_000) { drainDelayMilliseconds = UInt64($0) }
         reader.number("DRAIN_TIMEOUT_MS", 100...600_000) { drainTimeoutMilliseconds = UInt64($0) }
         readTLS(&reader)
@@ -157,7 +160,7 @@ public struct Configuration: Sendable {
             ("JWT_SECRET", jwtSecret == nil ? "generated in DATA_DIR" : "<redacted>"),
             ("JWT_PUBLIC_KEY_FILE", jwtPublicKeyFile ?? ""),
             ("JWT_ISSUER", jwtIssuer ?? ""), ("JWT_AUDIENCE", jwtAudience ?? ""),
-            ("LOG_LEVEL", logLevel.rawValue),
+            ("LOG_LEVEL", logLevel.rawValue), ("ENV_FILE", environmentFile ?? ""),
             ("TLS_CERT_FILE", tls?.certificate ?? ""), ("TLS_KEY_FILE", tls?.key ?? ""),
             ("TLS_CLIENT_CA_FILE", tls?.clientAuthorities ?? ""),
             ("DRAIN_DELAY_MS", "\(drainDelayMilliseconds)"),

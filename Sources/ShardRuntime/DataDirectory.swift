@@ -127,31 +127,66 @@ public struct DataDirectory: Sendable {
     public func loadTenants(
         _ configuration: Configuration
     ) throws(StartupFailure) -> (TenantDirectory, isNew: Bool) {
+        let store = try directoryStore()
+        let isNew = try seed(store, configuration)
+        return (TenantDirectory(try tenants(in: store, configuration)), isNew)
+    }
+
+    /// Opens `directory.db`, and makes it if it is not there.
+    public func directoryStore() throws(StartupFailure) -> DirectoryStore {
         do throws(SQLiteError) {
-            let store = try DirectoryStore(path: directory)
-            var records = try store.tenants()
-            let isNew = records.isEmpty
-            if isNew, configuration.environment == .development {
-                try store.add(TenantRecord(name: "demo", allowsGuests: true))
-                try store.add(TenantRecord(name: "acme", allowsGuests: false))
-                records = try store.tenants()
-            }
-            let tenants = records.enumerated().map { place, record in
-                Tenant(
-                    index: TenantIndex(UInt16(place)), name: record.name,
-                    allowsGuests: record.allowsGuests,
-                    ratePerMinute: record.ratePerMinute ?? configuration.defaultRateLimit,
-                    burst: record.burst ?? configuration.burstLimit,
-                    userRatePerMinute: record.userRatePerMinute
-                        ?? max(1, configuration.defaultRateLimit / 10),
-                    userBurst: record.userBurst ?? max(1, configuration.burstLimit / 10),
-                    runPolicy: record.runPolicy, allowedOrigins: record.allowedOrigins)
-            }
-            return (TenantDirectory(tenants), isNew)
+            return try DirectoryStore(path: directory)
         } catch {
-            throw StartupFailure(
-                StartupFailure.unavailable,
-                "The tenant directory cannot be opened: \(error.description)")
+            throw unreadable(error)
         }
+    }
+
+    /// True when there was no tenant.
+    private func seed(
+        _ store: DirectoryStore, _ configuration: Configuration
+    ) throws(StartupFailure) -> Bool {
+        do throws(SQLiteError) {
+            guard try store.tenants().isEmpty else { return false }
+            guard configuration.environment == .development else { return true }
+            try store.add(TenantRecord(name: "demo", allowsGuests: true))
+            try store.add(TenantRecord(name: "acme", allowsGuests: false))
+            return true
+        } catch {
+            throw unreadable(error)
+        }
+    }
+
+    /// The tenants as stored, with the process's limits where they have none of their own.
+    func tenants(
+        in store: DirectoryStore, _ configuration: Configuration
+    ) throws(StartupFailure) -> [Tenant] {
+        let records: [TenantRecord]
+        do throws(SQLiteError) {
+            records = try store.tenants()
+        } catch {
+            throw unreadable(error)
+        }
+        guard records.count <= Limits.tenantsMax else {
+            throw StartupFailure(
+                StartupFailure.configuration,
+                "\(directory) holds \(records.count) tenants; at most \(Limits.tenantsMax) fit.")
+        }
+        return records.enumerated().map { place, record in
+            Tenant(
+                index: TenantIndex(UInt16(place)), name: record.name,
+                allowsGuests: record.allowsGuests,
+                ratePerMinute: record.ratePerMinute ?? configuration.defaultRateLimit,
+                burst: record.burst ?? configuration.burstLimit,
+                userRatePerMinute: record.userRatePerMinute
+                    ?? max(1, configuration.defaultRateLimit / 10),
+                userBurst: record.userBurst ?? max(1, configuration.burstLimit / 10),
+                runPolicy: record.runPolicy, allowedOrigins: record.allowedOrigins)
+        }
+    }
+
+    private func unreadable(_ error: SQLiteError) -> StartupFailure {
+        StartupFailure(
+            StartupFailure.unavailable,
+            "The tenant directory cannot be opened: \(error.description)")
     }
 }

@@ -11,6 +11,7 @@ import Wire
 
 struct MetricsExposition {
     let service: ServiceState
+    let directory: TenantDirectory
     let uptimeSeconds: UInt64
 
     private var shards: [ShardMetrics] { service.shardMetrics }
@@ -58,8 +59,8 @@ struct MetricsExposition {
     }
 
     private func tenantName(_ place: Int) -> String {
-        place < ShardMetrics.tenantsMax && place < service.directory.tenants.count
-            ? service.directory.tenants[place].nameText : "other"
+        place < ShardMetrics.tenantsMax && place < directory.tenants.count
+            ? directory.tenants[place].nameText : "other"
     }
 
     private func sum(_ words: (ShardMetrics) -> AtomicWords, _ index: Int) -> UInt64 {
@@ -68,8 +69,8 @@ struct MetricsExposition {
 
     private func writeMessages(_ text: MetricText) {
         let places =
-            Array(0..<min(service.directory.tenants.count, ShardMetrics.tenantsMax))
-            + (service.directory.tenants.count > ShardMetrics.tenantsMax
+            Array(0..<min(directory.tenants.count, ShardMetrics.tenantsMax))
+            + (directory.tenants.count > ShardMetrics.tenantsMax
                 ? [ShardMetrics.tenantsMax] : [])
         text.family("chat_messages", .counter, "Messages that became durable.")
         for place in places {

@@ -12,20 +12,28 @@ import Rings
 import Stores
 
 public final class Service {
-    private let state: ServiceState
+    let state: ServiceState
     private let store: MessageStore
+    /// Of the thread that waits for signals.
+    let reload: TenantReload
+    let threshold: LogThreshold
     private var threads: [WorkerThread] = []
-    private let bells: [Doorbell]
+    let bells: [Doorbell]
     public let port: UInt16
     public let isFirstStart: Bool
 
     /// Opens the stores and the listeners and starts the cores. Throws what is to be told and the
-    /// exit code.
-    public init(_ configuration: Configuration, logger: Logger) throws(StartupFailure) {
+    /// exit code. `threshold` is the logger's own: a reload moves it.
+    public init(
+        _ configuration: Configuration, logger: Logger, threshold: LogThreshold
+    ) throws(StartupFailure) {
+        self.threshold = threshold
         let credentials = try configuration.loadCredentials()
         let data = try DataDirectory(path: configuration.dataDirectory)
         try data.lock()
         _ = cl_raise_descriptor_limit()
+        // Made first: what a command writes while the rows are read is seen later.
+        reload = try TenantReload(data, configuration)
         let (directory, isNew) = try data.loadTenants(configuration)
         isFirstStart = isNew
         let settings = try data.tokenSettings(configuration)
@@ -116,29 +124,6 @@ public final class Service {
         loop.run(shard)
     }
 
-    /// SIGHUP: new handshakes use the files as they are now. Files of no use change nothing.
-    public func reload() {
-        guard let credentials = state.credentials else {
-            return state.logger.info("SIGHUP: no TLS files are configured, nothing is reloaded")
-        }
-        do throws(TLSFault) {
-            try credentials.reload()
-        } catch {
-            let text = state.configuration.text(of: error)
-            return state.logger.error(
-                "SIGHUP: the TLS files were not reloaded, those from before stay in use: \(text)")
-        }
-        state.logger.info(
-            "SIGHUP: the TLS files were reloaded",
-            metadata: ["expires": "\(Self.expiry(of: credentials.context))"])
-    }
-
-    private static func expiry(of context: TLSContext) -> String {
-        let writer = ByteWriter(capacity: 32)
-        writer.append(timestamp: UInt64(max(0, context.expirySeconds)) * 1000)
-        return writer.string()
-    }
-
     public var scheme: String { state.credentials == nil ? "http" : "https" }
 
     /// The record that says where the service is, as one line of JSON.
@@ -170,10 +155,12 @@ public final class Service {
 
     /// SIGTERM: finishes what is open, within DRAIN_TIMEOUT_MS. True when everything was finished.
     public func drain() -> Bool {
-        let deadline =
-            cl_monotonic_nanoseconds() + state.configuration.drainTimeoutMilliseconds * 1_000_000
+        // The end itself takes time too: the store's last batch, threads, files.
+        let timeout = state.configuration.drainTimeoutMilliseconds
+        let limit = timeout - min(timeout / 4, Self.endingMilliseconds)
+        let deadline = cl_monotonic_nanoseconds() + limit * 1_000_000
         state.setDraining()
-        Self.pause(milliseconds: state.configuration.drainDelayMilliseconds)
+        Self.pause(milliseconds: min(state.configuration.drainDelayMilliseconds, limit))
         state.setClosing()
         while !state.areAllDrained, cl_monotonic_nanoseconds() < deadline {
             for bell in bells { bell.ringIfAsleep() }
@@ -186,6 +173,8 @@ public final class Service {
         store.stop()
         return isClean
     }
+
+    private static let endingMilliseconds: UInt64 = 500
 
     private static func pause(milliseconds: UInt64) {
         usleep(UInt32(min(milliseconds, 3_600_000) * 1000))

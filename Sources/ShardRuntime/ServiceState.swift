@@ -13,7 +13,6 @@ public final class ServiceState: Sendable {
     public static let version: StaticString = "0.1.0"
 
     public let configuration: Configuration
-    public let directory: TenantDirectory
     public let tokenSettings: TokenSettings
     /// nil: plain text.
     let credentials: TLSCredentials?
@@ -27,6 +26,9 @@ public final class ServiceState: Sendable {
     let logger: Logger
     let entropy: Entropy
     let node: String
+    /// Only for who has no directory of his own to follow: a core starts with this one, and the
+    /// reload goes on from it.
+    private let newest: Mutex<TenantDirectory>
     private let ready = Atomic<Bool>(false)
     private let draining = Atomic<Bool>(false)
     private let listenersClosed = Atomic<Bool>(false)
@@ -41,7 +43,7 @@ public final class ServiceState: Sendable {
     ) {
         self.entropy = entropy
         self.configuration = configuration
-        self.directory = directory
+        newest = Mutex(directory)
         self.tokenSettings = tokenSettings
         self.coreCount = coreCount
         self.backendName = backendName
@@ -49,13 +51,23 @@ public final class ServiceState: Sendable {
         self.logger = logger
         self.credentials = credentials
         limiter = RateLimiter(
-            tenantCountMax: max(1, directory.tenants.count), seed: entropy.seed())
+            tenantCountMax: Limits.tenantsMax, seed: entropy.seed())
         startedNanoseconds = clock.nanoseconds
         startedMilliseconds = clock.milliseconds
         shardMetrics = (0..<coreCount).map { _ in ShardMetrics() }
         let writer = ByteWriter(capacity: 16)
         writer.append(hex: entropy.seed(), digits: 8)
         node = writer.string()
+    }
+
+    var newestDirectory: TenantDirectory { newest.withLock { $0 } }
+
+    /// Every holder of an earlier directory finds this one when he looks.
+    func publish(_ directory: TenantDirectory) {
+        newest.withLock { current in
+            current.publish(directory)
+            current = directory
+        }
     }
 
     /// The cores accept connections.

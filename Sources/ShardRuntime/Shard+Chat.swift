@@ -120,7 +120,7 @@ extension Shard {
             return closeSocket(token, session, 4403, "The credential's roles do not allow this.")
         }
         let user = UserKey(tenant: principal.tenant, userID: principal.subject)
-        let tenantName = service.directory[principal.tenant].name
+        let tenantName = directory[principal.tenant].name
         session.state = .connecting
         session.principal = principal
         session.user = user
@@ -146,7 +146,7 @@ extension Shard {
         scratch.append("\",\"user_id\":")
         scratch.append(json: principal.subject)
         scratch.append(",\"tenant_id\":")
-        scratch.append(json: service.directory[principal.tenant].name)
+        scratch.append(json: directory[principal.tenant].name)
         scratch.append(",\"heartbeat_ms\":")
         scratch.append(decimal: Limits.heartbeatMilliseconds)
         scratch.append(",\"limits\":{\"message_bytes\":")
@@ -205,7 +205,7 @@ extension Shard {
         let submission = try messageReader.read(
             MessageRequestReader.Context(
                 origin: origin(token), frameID: id, principal: principal,
-                tenant: service.directory[principal.tenant],
+                tenant: directory[principal.tenant],
                 key: id, waitsForReply: false, nowNanoseconds: clock.nanoseconds))
         metrics.messagesIn.add()
         expectAnswer(session)

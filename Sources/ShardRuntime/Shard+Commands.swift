@@ -54,7 +54,7 @@ extension Shard {
         let id = try conversationID(assembler, bytes, match)
         try parseBody(assembler, bytes, body)
         let message = try messageReader.readAgentMessage(
-            principal, service.directory[principal.tenant],
+            principal, directory[principal.tenant],
             key: try idempotencyKey(assembler, bytes))
         let command = Command(
             origin: origin, principal: principal, conversation: id, act: .message(message))
@@ -89,7 +89,7 @@ extension Shard {
             preconditionFailure("a command's credential is known")
         }
         let scope = Scope(
-            tenant: tenant, tenantName: service.directory[tenant].name, userID: nil)
+            tenant: tenant, tenantName: directory[tenant].name, userID: nil)
         store.read(
             .conversation(
                 ConversationQuery(origin: origin, scope: scope, conversation: conversation)))

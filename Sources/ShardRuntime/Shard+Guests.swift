@@ -92,7 +92,7 @@ extension Shard {
         else {
             throw .invalid("/tenant_id", "required", "tenant_id must be a string.")
         }
-        guard let tenant = service.directory.find(parser.string(node)) else {
+        guard let tenant = directory.find(parser.string(node)) else {
             throw Problem(.forbidden, "This tenant does not take guests.")
         }
         guard let userNode = parser.field(JSONParser.root, "user_id"),
@@ -139,7 +139,7 @@ extension Shard {
                 preconditionFailure("a claim names its tenant")
             }
             respondGuest(
-                token, answer.origin.ordinal, context, service.directory[tenant],
+                token, answer.origin.ordinal, context, directory[tenant],
                 ByteBlock(copying: userID.bytes))
         }
     }

@@ -255,7 +255,7 @@ extension Shard {
                 "detail": "\(problem.detail)",
             ]
             if let tenant = context.tenant {
-                fields["tenant_id"] = "\(service.directory[tenant].nameText)"
+                fields["tenant_id"] = "\(directory[tenant].nameText)"
             }
             logger.warning("request failed", metadata: fields)
         }
@@ -321,7 +321,7 @@ extension Shard {
             "duration_us": "\((clock.nanoseconds &- context.startedNanoseconds) / 1000)",
         ]
         if let tenant = context.tenant {
-            fields["tenant_id"] = "\(service.directory[tenant].nameText)"
+            fields["tenant_id"] = "\(directory[tenant].nameText)"
         }
         logger.debug("request", metadata: fields)
     }

@@ -115,8 +115,9 @@ extension Shard {
         if context.route == .metrics {
             let isOpen = assembler.head.value(.accept).map { accepts(bytes.part($0)) } ?? false
             publishHeldConversations()
-            MetricsExposition(service: service, uptimeSeconds: uptimeSeconds).write(
-                into: body, isOpenMetrics: isOpen)
+            MetricsExposition(
+                service: service, directory: directory, uptimeSeconds: uptimeSeconds
+            ).write(into: body, isOpenMetrics: isOpen)
             respond(
                 token, ordinal, context, 200, isOpen ? MediaType.openMetrics : MediaType.metrics,
                 body)

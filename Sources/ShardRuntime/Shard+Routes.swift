@@ -76,7 +76,7 @@ extension Shard {
     /// The origin's own text if some tenant lists it, or any.
     private func allowedOrigin(_ origin: RawSpan) -> ByteBlock? {
         let text = origin.string()
-        let isListed = service.directory.tenants.contains { $0.allows(origin: text) }
+        let isListed = directory.tenants.contains { $0.allows(origin: text) }
         return isListed ? ByteBlock(copying: origin) : nil
     }
 
@@ -111,8 +111,10 @@ extension Shard {
             return .refused(Problem(.unauthenticated, CredentialFault.missing.detail))
         }
         switch apiKeys.verify(bytes.part(range), nowNanoseconds: clock.nanoseconds) {
-        case .known(let principal): return .principal(principal)
-        case .refused: return .refused(Problem(.unauthenticated, CredentialFault.apiKey.detail))
+        case .known(let principal) where principal.expiresAtSeconds > clock.milliseconds / 1000:
+            return .principal(principal)
+        case .known, .refused:
+            return .refused(Problem(.unauthenticated, CredentialFault.apiKey.detail))
         case .unknown(let id):
             if keyWaiters[id] == nil { store.read(.apiKey(id: id)) }
             keyWaiters[id, default: []].append(token)
@@ -121,14 +123,9 @@ extension Shard {
         }
     }
 
-    func didLookUpKey(_ id: UInt64, _ record: APIKeyRecord?) {
-        apiKeys.didLookUp(id: id, record, nowNanoseconds: clock.nanoseconds)
-        for token in keyWaiters.removeValue(forKey: id) ?? [] { release(token) }
-    }
-
     /// Counts the request against the tenant's and the user's limit.
     func limit(_ principal: Principal) -> (headers: RateHeaders, problem: Problem?) {
-        let tenant = service.directory[principal.tenant]
+        let tenant = directory[principal.tenant]
         let now = clock.nanoseconds
         let byTenant = service.limiter.admit(
             tenant: tenant.index, RateLimit(perMinute: tenant.ratePerMinute, burst: tenant.burst),
@@ -202,7 +199,7 @@ extension Shard {
         _ assembler: RequestAssembler, _ bytes: RawSpan, _ principal: Principal
     ) throws(Problem) {
         guard let range = assembler.head.value(.xTenantID) else { return }
-        let name = service.directory[principal.tenant].name
+        let name = directory[principal.tenant].name
         guard name.bytes.equals(bytes.part(range)) else {
             throw Problem(.tenantMismatch, "X-Tenant-ID is not the credential's tenant.")
         }
@@ -225,7 +222,7 @@ extension Shard {
         let submission = try messageReader.read(
             MessageRequestReader.Context(
                 origin: origin, frameID: nil, principal: principal,
-                tenant: service.directory[principal.tenant],
+                tenant: directory[principal.tenant],
                 key: key, waitsForReply: !prefersAsync(assembler, bytes),
                 nowNanoseconds: clock.nanoseconds))
         metrics.messagesIn.add()
@@ -279,7 +276,7 @@ extension Shard {
 
     /// The whole tenant for those who may act for any user; otherwise the principal's own.
     private func scope(_ principal: Principal, userID: ByteBlock?) throws(Problem) -> Scope {
-        let name = service.directory[principal.tenant].name
+        let name = directory[principal.tenant].name
         if principal.may(.anyUser) {
             return Scope(
                 tenant: principal.tenant, tenantName: name, userID: userID,

@@ -35,7 +35,7 @@ extension Shard {
         guard principal.may(.anyUser) || userID.equals(principal.subject) else {
             throw Problem(.forbidden, "This token may only list its own sessions.")
         }
-        let name = service.directory[principal.tenant].name
+        let name = directory[principal.tenant].name
         let key = UserKey(tenant: principal.tenant, userID: userID)
         expect(origin.token, origin.ordinal, context)
         ask(

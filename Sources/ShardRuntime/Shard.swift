@@ -46,7 +46,9 @@ package final class Shard: LoopDelegate {
     let metrics: ShardMetrics
     let logger: Logger
     /// Each request is logged.
-    let isDebugging: Bool
+    private(set) var isDebugging: Bool
+    /// The tenants, as this core knows them.
+    private(set) var directory: TenantDirectory
     let clock: LoopClock
     let operations: OperationQueue
     let buffers: ReceivePool
@@ -122,15 +124,16 @@ package final class Shard: LoopDelegate {
         ports = parts.ports
         inlets = parts.inlets
         random = Random(seed: service.entropy.seed())
+        directory = service.newestDirectory
         owner = ConversationOwner(
-            engine: BuiltinEngine(), directory: service.directory, seed: service.entropy.seed(),
+            engine: BuiltinEngine(), directory: directory, seed: service.entropy.seed(),
             sessionTimeToLiveSeconds: configuration.sessionTimeToLiveSeconds)
         isDebugging = service.logger.logLevel <= .debug
         verifier = TokenVerifier(
-            settings: service.tokenSettings, directory: service.directory,
+            settings: service.tokenSettings, directory: directory,
             seed: service.entropy.seed())
         apiKeys = APIKeyCache(
-            directory: service.directory,
+            directory: directory,
             timeToLiveSeconds: configuration.configCacheTimeToLiveSeconds)
         issuer = TokenIssuer(settings: service.tokenSettings)
         parser = JSONParser(
@@ -150,6 +153,7 @@ package final class Shard: LoopDelegate {
     package func run(_ batch: CompletionBatch) {
         lookAtRings()
         owner.setTime(milliseconds: clock.milliseconds, nanoseconds: clock.nanoseconds)
+        if directory.hasSuccessor { followDirectory() }
         let count = batch.completions.count
         var i = 0
         while i < count {
@@ -355,6 +359,16 @@ package final class Shard: LoopDelegate {
             totals[min(tenant, ShardMetrics.tenantsMax)] += UInt64(max(0, held))
         }
         for (place, total) in totals.enumerated() { metrics.conversations.store(total, at: place) }
+    }
+
+    /// A reload took place. A tenant keeps its index, so what is under way goes on.
+    private func followDirectory() {
+        directory = directory.newest
+        owner.replaceDirectory(directory)
+        verifier.replaceDirectory(directory)
+        apiKeys.replaceDirectory(directory)
+        isDebugging = logger.logLevel <= .debug
+        askForKeysInUse()
     }
 
     // MARK: Listening and ending

@@ -12,6 +12,7 @@ struct ChatService: ParsableCommand {
         version: "\(ServiceState.version)",
         subcommands: [
             Serve.self, CheckConfig.self, TokenCommand.self, APIKeyCommand.self, TenantCommand.self,
+            Send.self, Tail.self,
         ],
         defaultSubcommand: Serve.self)
 }

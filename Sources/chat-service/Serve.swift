@@ -1,4 +1,4 @@
-// The command that runs the service, and what all commands share: settings, output, exit codes.
+// The command that runs the service, and the settings that all commands read.
 
 import ArgumentParser
 import CLinux
@@ -14,10 +14,11 @@ struct Serve: ParsableCommand {
         // Before any thread starts, so that all of them leave the signals to this one.
         cl_block_signals()
         let settings = try loadConfiguration()
-        let logger = makeLogger(settings.logLevel)
+        let threshold = LogThreshold(settings.logLevel.threshold)
+        let logger = JSONLog.logger(label: "chat-service", threshold)
         let service: Service
         do throws(StartupFailure) {
-            service = try Service(settings, logger: logger)
+            service = try Service(settings, logger: logger, threshold: threshold)
         } catch {
             throw fail(error)
         }
@@ -26,11 +27,22 @@ struct Serve: ParsableCommand {
             sayHello(service, settings)
         }
         logger.info("serving", metadata: ["port": "\(service.port)"])
-        while cl_wait_signal() == SIGHUP { service.reload() }
+        waitForTheEnd(service)
         logger.info("draining")
         let isClean = service.drain()
         if !isClean { logger.warning("the drain time was over before everything was finished") }
         logger.info("ended")
+    }
+
+    /// Until SIGTERM or SIGINT.
+    private func waitForTheEnd(_ service: Service) {
+        while true {
+            switch cl_wait_signal(service.lookMilliseconds) {
+            case 0: service.lookAtDirectory()
+            case SIGHUP: service.reloadAll()
+            default: return
+            }
+        }
     }
 
     /// The first start ends with something to paste.
@@ -53,28 +65,24 @@ struct Serve: ParsableCommand {
     }
 }
 
-/// Standard output, at once: whoever started the service may be reading it through a pipe.
-func say(_ text: String) {
-    print(text)
-    fflush(nil)
-}
-
-func makeLogger(_ level: Configuration.LogLevel) -> Logger {
-    let threshold: Logger.Level =
-        switch level {
-        case .DEBUG: .debug
-        case .INFO: .info
-        case .WARNING: .warning
-        case .ERROR: .error
-        case .CRITICAL: .critical
-        }
-    return JSONLog.logger(label: "chat-service", threshold)
-}
-
 /// The configuration of this process's environment; exit 78 with a line for each fault.
 func loadConfiguration() throws -> Configuration {
+    var values = environmentValues()
+    if let path = values["ENV_FILE"], !path.isEmpty {
+        guard let file = EnvironmentFile(path: path) else {
+            throw fail(
+                StartupFailure(
+                    StartupFailure.configuration,
+                    "ENV_FILE: \"\(path)\" cannot be read; name a file of KEY=VALUE lines, or unset it"
+                ))
+        }
+        // The environment goes first, as everywhere.
+        if values["LOG_LEVEL", default: ""].isEmpty {
+            values["LOG_LEVEL"] = file.values["LOG_LEVEL"]
+        }
+    }
     do throws(Configuration.Faults) {
-        return try Configuration(environment: environmentValues())
+        return try Configuration(environment: values)
     } catch {
         for line in error.lines { sayError(line) }
         throw ExitCode(StartupFailure.configuration)
@@ -94,15 +102,4 @@ func environmentValues() -> [String: String] {
         unsafe next += 1
     }
     return values
-}
-
-func sayError(_ text: String) {
-    let line = Array("chat-service: \(text)\n".utf8)
-    // Safety: the array has count bytes.
-    _ = unsafe line.withUnsafeBytes { unsafe write(2, $0.baseAddress, $0.count) }
-}
-
-func fail(_ failure: StartupFailure) -> ExitCode {
-    sayError(failure.message)
-    return ExitCode(failure.exitCode)
 }

@@ -166,6 +166,32 @@ private func json(_ conversation: Conversation, unread: UInt64) -> String {
         #expect(directory.find(named: name) == nil)
     }
 
+    @Test func `A tenant keeps its index over reloads, whatever comes and goes`() {
+        let first = TenantDirectory([tenant(0, "a"), tenant(1, "b")])
+        // As a store would number them now.
+        let second = first.successor([tenant(0, "c"), tenant(1, "b")])
+        #expect(second.find(named: "b")?.index == TenantIndex(1))
+        #expect(second.find(named: "c")?.index == TenantIndex(2))
+        #expect(second.find(named: "a") == nil && found("a", in: second) == nil)
+        #expect(second[TenantIndex(0)].nameText == "a", "what is under way still finds it")
+        let third = second.successor([tenant(0, "a"), tenant(1, "d")])
+        #expect(third.find(named: "a")?.index == TenantIndex(0))
+        #expect(third.find(named: "d")?.index == TenantIndex(3))
+        #expect(third.tenants.map(\.nameText) == ["a", "b", "c", "d"])
+    }
+
+    @Test func `Who holds an old directory finds the newest`() {
+        let first = TenantDirectory([tenant(0, "a")])
+        #expect(!first.hasSuccessor && first.newest === first)
+        let second = first.successor([tenant(0, "a"), tenant(1, "b")])
+        #expect(!first.hasSuccessor, "nobody sees it before it is published")
+        first.publish(second)
+        let third = second.successor([tenant(0, "b")])
+        second.publish(third)
+        #expect(first.hasSuccessor && second.hasSuccessor && !third.hasSuccessor)
+        #expect(first.newest === third && second.newest === third && third.newest === third)
+    }
+
     @Test func `A directory may be empty`() {
         #expect(found("acme", in: TenantDirectory([])) == nil)
     }

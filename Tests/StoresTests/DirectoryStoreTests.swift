@@ -47,6 +47,64 @@ import Testing
         #expect(try store.tenants().map(\.allowsGuests) == [true])
     }
 
+    @Test func `A change replaces everything but the name, and only of a tenant that is there`()
+        throws
+    {
+        let store = try open()
+        var record = TenantRecord(name: "acme", allowsGuests: true)
+        record.ratePerMinute = 5
+        record.allowedOrigins = ["*"]
+        #expect(try store.add(record))
+        #expect(try !store.add(record))
+        record.allowsGuests = false
+        record.ratePerMinute = nil
+        record.userBurst = 9
+        record.runPolicy = .burst
+        record.allowedOrigins = []
+        #expect(try store.update(record))
+        let found = try open().tenants()
+        #expect(found.count == 1 && !found[0].allowsGuests && found[0].ratePerMinute == nil)
+        #expect(found[0].userBurst == 9 && found[0].runPolicy == .burst)
+        #expect(found[0].allowedOrigins == [])
+        #expect(try !store.update(TenantRecord(name: "nobody", allowsGuests: true)))
+        #expect(try store.tenants().map(\.name) == ["acme"])
+    }
+
+    @Test func `Another's write changes the version, one's own and a read do not`() throws {
+        let (store, other) = (try open(), try open())
+        let before = try store.version()
+        _ = try store.tenants()
+        try store.add(TenantRecord(name: "own", allowsGuests: true))
+        #expect(try store.version() == before)
+        try other.add(TenantRecord(name: "others", allowsGuests: true))
+        let after = try store.version()
+        #expect(after != before)
+        #expect(try store.version() == after)
+        try other.add(key(7))
+        #expect(try store.version() != after)
+    }
+
+    @Test func `A directory of the first version gets what keys have now, and keeps its keys`()
+        throws
+    {
+        let path = files.file("directory.db")
+        try SQLiteConnection(path: path).run(
+            """
+            CREATE TABLE api_keys(
+                id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, name TEXT NOT NULL,
+                roles TEXT NOT NULL, digest BLOB NOT NULL, created_at INTEGER NOT NULL,
+                revoked INTEGER NOT NULL DEFAULT 0);
+            INSERT INTO api_keys VALUES(7, 'acme', 'old', 'service', x'00', 1, 0);
+            """)
+        let store = try open()
+        #expect(try store.apiKey(id: 7)?.expiresAtSeconds == .max)
+        let late = APIKeyRecord(
+            id: 8, tenant: "acme", name: "new", roles: [.agent], secretDigest: [1],
+            createdAtMilliseconds: 2, expiresAtSeconds: 99, isRevoked: false)
+        try store.add(late)
+        #expect(try open().apiKeys().map(\.expiresAtSeconds) == [.max, 99])
+    }
+
     @Test func `An unknown run policy is read as the default`() throws {
         let store = try open()
         try store.add(TenantRecord(name: "acme", allowsGuests: true))

@@ -46,8 +46,15 @@ typedef struct { uint64_t resident, virtual_size, user_us, system_us, descriptor
 cl_process_stats cl_process(void);
 /// Blocks these signals for the calling thread and those it starts: INT, TERM, HUP. SIGPIPE is ignored.
 void cl_block_signals(void);
-/// Waits for one of them; returns its number.
-int cl_wait_signal(void);
+/// Waits for one of them, for so long at the most; returns its number, or 0 when the time is up.
+int cl_wait_signal(uint64_t milliseconds);
+/// For commands, which have one thread: from now on INT and TERM only set what the next tells.
+void cl_catch_interrupts(void);
+int cl_was_interrupted(void);
+/// Writing to who is gone fails with EPIPE, and does not end the process.
+void cl_ignore_broken_pipes(void);
+/// Ends early at a signal.
+void cl_sleep(uint64_t milliseconds);
 
 static inline void cl_pause(void) { __builtin_ia32_pause(); }
 

@@ -1,5 +1,6 @@
 // Tenants and API keys on SQLite. Off the serving path: read at start, on reload, and when a core
-// meets an API key that it does not know.
+// meets an API key that it does not know. Commands write to it while the service runs; the service
+// sees by `version` that they did.
 
 import Bytes
 import CLinux
@@ -14,11 +15,13 @@ public struct APIKeyRecord: Sendable {
     /// SHA-256 of the secret part.
     public let secretDigest: [UInt8]
     public let createdAtMilliseconds: UInt64
+    /// Unix seconds; `UInt64.max`: never.
+    public let expiresAtSeconds: UInt64
     public let isRevoked: Bool
 
     public init(
         id: UInt64, tenant: String, name: String, roles: [Role], secretDigest: [UInt8],
-        createdAtMilliseconds: UInt64, isRevoked: Bool
+        createdAtMilliseconds: UInt64, expiresAtSeconds: UInt64 = .max, isRevoked: Bool
     ) {
         self.id = id
         self.tenant = tenant
@@ -26,6 +29,7 @@ public struct APIKeyRecord: Sendable {
         self.roles = roles
         self.secretDigest = secretDigest
         self.createdAtMilliseconds = createdAtMilliseconds
+        self.expiresAtSeconds = expiresAtSeconds
         self.isRevoked = isRevoked
     }
 }
@@ -59,13 +63,36 @@ public final class DirectoryStore {
             user_burst INTEGER, run_policy INTEGER NOT NULL, origins TEXT NOT NULL);
         CREATE TABLE IF NOT EXISTS api_keys(
             id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, name TEXT NOT NULL, roles TEXT NOT NULL,
-            digest BLOB NOT NULL, created_at INTEGER NOT NULL, revoked INTEGER NOT NULL DEFAULT 0);
+            digest BLOB NOT NULL, created_at INTEGER NOT NULL, revoked INTEGER NOT NULL DEFAULT 0,
+            expires_at INTEGER NOT NULL DEFAULT 0);
         """
 
     public init(path: String) throws(SQLiteError) {
         connection = try SQLiteConnection(path: path)
         try connection.run("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
         try connection.run(Self.create)
+        try addExpiry()
+    }
+
+    /// Directories of the first version have no such column.
+    private func addExpiry() throws(SQLiteError) {
+        let found = try connection.prepare(
+            "SELECT 1 FROM pragma_table_info('api_keys') WHERE name='expires_at'")
+        if try found.step() { return }
+        found.reset()
+        do throws(SQLiteError) {
+            try connection.run(
+                "ALTER TABLE api_keys ADD COLUMN expires_at INTEGER NOT NULL DEFAULT 0")
+        } catch {
+            // Of two processes that start together the other has added it meanwhile.
+            guard try found.step() else { throw error }
+        }
+    }
+
+    /// Another number when another connection has written since; costs no read of a table.
+    public func version() throws(SQLiteError) -> Int64 {
+        let statement = try connection.prepare("PRAGMA data_version")
+        return try statement.step() ? statement.integer(0) : 0
     }
 
     // MARK: Tenants
@@ -90,51 +117,65 @@ public final class DirectoryStore {
         return found
     }
 
-    public func add(_ tenant: TenantRecord) throws(SQLiteError) {
+    /// False when there is one of that name already, which stays as it is.
+    @discardableResult
+    public func add(_ tenant: TenantRecord) throws(SQLiteError) -> Bool {
         let statement = try connection.prepare(
             """
             INSERT OR IGNORE INTO tenants(
-                name, guests, rate, burst, user_rate, user_burst, run_policy, origins)
+                guests, rate, burst, user_rate, user_burst, run_policy, origins, name)
             VALUES(?,?,?,?,?,?,?,?)
             """)
-        statement.bind(1, text: tenant.name)
-        statement.bind(2, tenant.allowsGuests ? Int64(1) : Int64(0))
-        for (index, value) in [
-            tenant.ratePerMinute, tenant.burst, tenant.userRatePerMinute, tenant.userBurst,
-        ].enumerated() {
-            if let value {
-                statement.bind(Int32(index) + 3, Int64(value))
-            } else {
-                statement.bindNull(Int32(index) + 3)
-            }
-        }
-        statement.bind(7, Int64(tenant.runPolicy.rawValue))
-        statement.bind(8, text: tenant.allowedOrigins.joined(separator: " "))
-        _ = try statement.step()
-    }
-
-    /// False when there is no such tenant.
-    public func setOrigins(_ origins: [String], tenant: String) throws(SQLiteError) -> Bool {
-        let statement = try connection.prepare(
-            "UPDATE tenants SET origins=? WHERE name=?")
-        statement.bind(1, text: origins.joined(separator: " "))
-        statement.bind(2, text: tenant)
+        bind(tenant, to: statement)
         _ = try statement.step()
         return connection.changedRows > 0
+    }
+
+    /// Everything but the name; false when there is no such tenant.
+    public func update(_ tenant: TenantRecord) throws(SQLiteError) -> Bool {
+        let statement = try connection.prepare(
+            """
+            UPDATE tenants SET guests=?, rate=?, burst=?, user_rate=?, user_burst=?, run_policy=?,
+                origins=? WHERE name=?
+            """)
+        bind(tenant, to: statement)
+        _ = try statement.step()
+        return connection.changedRows > 0
+    }
+
+    private func bind(_ tenant: TenantRecord, to statement: SQLiteStatement) {
+        statement.bind(1, tenant.allowsGuests ? Int64(1) : Int64(0))
+        let limits = [
+            tenant.ratePerMinute, tenant.burst, tenant.userRatePerMinute, tenant.userBurst,
+        ]
+        for (place, value) in limits.enumerated() {
+            if let value {
+                statement.bind(Int32(place) + 2, Int64(value))
+            } else {
+                statement.bindNull(Int32(place) + 2)
+            }
+        }
+        statement.bind(6, Int64(tenant.runPolicy.rawValue))
+        statement.bind(7, text: tenant.allowedOrigins.joined(separator: " "))
+        statement.bind(8, text: tenant.name)
     }
 
     // MARK: API keys
 
     public func add(_ key: APIKeyRecord) throws(SQLiteError) {
         let statement = try connection.prepare(
-            "INSERT INTO api_keys(id, tenant, name, roles, digest, created_at, revoked) VALUES(?,?,?,?,?,?,0)"
-        )
+            """
+            INSERT INTO api_keys(id, tenant, name, roles, digest, created_at, expires_at, revoked)
+            VALUES(?,?,?,?,?,?,?,0)
+            """)
         statement.bind(1, key.id)
         statement.bind(2, text: key.tenant)
         statement.bind(3, text: key.name)
         statement.bind(4, text: key.roles.map(\.rawValue).joined(separator: " "))
         statement.bind(5, blob: ByteBlock(key.secretDigest))
         statement.bind(6, key.createdAtMilliseconds)
+        let isLimited = key.expiresAtSeconds <= UInt64(Int64.max)
+        statement.bind(7, isLimited ? Int64(key.expiresAtSeconds) : 0)
         _ = try statement.step()
     }
 
@@ -160,15 +201,19 @@ public final class DirectoryStore {
     }
 
     private static let selectKeys =
-        "SELECT id, tenant, name, roles, digest, created_at, revoked FROM api_keys"
+        """
+        SELECT id, tenant, name, roles, digest, created_at, revoked, expires_at FROM api_keys
+        """
 
     private func record(_ statement: SQLiteStatement) -> APIKeyRecord {
-        APIKeyRecord(
+        let expiry = statement.integer(7)
+        return APIKeyRecord(
             id: statement.unsigned(0), tenant: statement.text(1), name: statement.text(2),
             roles: statement.text(3).split(separator: " ").compactMap {
                 Role(rawValue: String($0))
             },
             secretDigest: statement.bytes(4).array(), createdAtMilliseconds: statement.unsigned(5),
+            expiresAtSeconds: expiry > 0 ? UInt64(expiry) : .max,
             isRevoked: statement.integer(6) != 0)
     }
 }

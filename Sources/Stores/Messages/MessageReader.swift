@@ -18,7 +18,7 @@ struct ReaderLink {
 final class MessageReader {
     let connection: SQLiteConnection
     private let directoryStore: DirectoryStore
-    let directory: TenantDirectory
+    private(set) var directory: TenantDirectory
     private let links: [ReaderLink]
     private let bell: Doorbell
     private let isStopping: StopFlag
@@ -83,6 +83,8 @@ final class MessageReader {
     }
 
     func perform(_ job: ReadJob) -> StoreEvent {
+        // A core knows no newer one than this: it published nothing before it had it.
+        if directory.hasSuccessor { directory = directory.newest }
         do {
             switch job {
             case .owner(.conversation(let id)):

@@ -155,7 +155,8 @@ extension MessageWriter {
     }
 
     private func tenantName(of unit: CommitUnit) -> ByteBlock {
-        directory[unit.conversation.tenant].name
+        if directory.hasSuccessor { directory = directory.newest }
+        return directory[unit.conversation.tenant].name
     }
 
     func knownHead(of conversation: Identifier) throws(SQLiteError) -> UInt64 {

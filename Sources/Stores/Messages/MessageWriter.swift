@@ -50,7 +50,7 @@ final class MessageWriter {
     let connection: SQLiteConnection
     let statements: WriterStatements
     let tail: LogTail
-    let directory: TenantDirectory
+    var directory: TenantDirectory
     let metrics: StoreMetrics
     let log: @Sendable (StoreNotice) -> Void
     private let links: [WriterLink]
