@@ -29,6 +29,8 @@ public enum Limits {
     // Pages and replay.
     public static let pageDefault = 50
     public static let pageMax = 200
+    /// Conversations that a page of a list looks at; with fewer that fit it is short.
+    public static let listScannedMax = 10_000
     public static let replayEntriesMax = 1000
     public static let replayBatch = 100
     /// A page of a replay ends with the frame that reaches it, so that replays never fill an

@@ -7,6 +7,7 @@ import Ingest
 import Observability
 import Rings
 import Stores
+import Synchronization
 import Wire
 
 struct MetricsExposition {
@@ -222,6 +223,10 @@ struct MetricsExposition {
             [([("store", "sqlite")], [store.commitMicroseconds])])
         text.single("chat_store_entries", .counter, "Log entries written.", store.entries.current)
         text.single("chat_store_failures", .counter, "Commits that failed.", store.failures.current)
+        text.single(
+            "chat_store_lists_cut_off", .counter,
+            "Pages of lists that ended early because they had looked at enough.",
+            store.listsCutOff.load(ordering: .relaxed))
         text.family("chat_dependency_up", .gauge, "1 while the dependency works.")
         text.sample("chat_dependency_up", [("dependency", "sqlite")], store.isWritable.current)
     }

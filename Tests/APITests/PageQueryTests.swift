@@ -47,7 +47,7 @@ private func cursor(_ id: Identifier, _ order: PageOrder, _ direction: PageDirec
             let found = read(query).value
             #expect(found?.limit == 50 && found?.order == nil && found?.cursor == nil)
             #expect(found?.afterSeq == nil && found?.beforeSeq == nil && found?.userID == nil)
-            #expect(found?.status == nil && found?.channel == nil)
+            #expect(found?.filter.status == nil && found?.filter.channel == nil)
         }
     }
 
@@ -59,8 +59,8 @@ private func cursor(_ id: Identifier, _ order: PageOrder, _ direction: PageDirec
         #expect(found?.limit == 200 && found?.order == .descending && found?.cursor?.text == "h0x")
         #expect(found?.afterSeq == 0 && found?.beforeSeq == UInt64(Int64.max))
         #expect(
-            found?.userID?.text == "a b cé" && found?.status == .snoozed && found?.channel == .slack
-        )
+            found?.userID?.text == "a b cé" && found?.filter.status == .snoozed
+                && found?.filter.channel == .slack)
         #expect(read("limit=1").value?.limit == 1)
         #expect(read("order=asc").value?.order == .ascending)
     }
@@ -85,14 +85,36 @@ private func cursor(_ id: Identifier, _ order: PageOrder, _ direction: PageDirec
         ("channel=WEB", "/channel format"),
         ("user_id=%", " format"), ("user_id=%4", " format"), ("user_id=%zz", " format"),
         ("user_id=%FF", " format"), ("x=%C0%80", " format"),
-        ("assignee=ann", "/assignee unsupported"), ("label=", "/label unsupported"),
-        ("q=order", "/q unsupported"),
+        ("assignee=%01", "/assignee format"), ("assignee=a%00", "/assignee format"),
+        ("label=", "/label format"), ("label", "/label format"), ("label=%7F", "/label format"),
+        ("handler=", "/handler format"), ("handler=Human", "/handler format"),
+        ("handler=bot,human", "/handler format"), ("q=order", "/q unsupported"),
     ])
     func `A value that is not allowed is refused at its parameter`(_ query: String, _ fault: String)
     {
         let found = read(query)
         #expect(found.problem?.status == 422)
         #expect(found.faults == [fault])
+    }
+
+    @Test func `Agents filter by who has a conversation, its label and its handler`() {
+        let found = list("assignee=kim%20lee&label=f%C3%BCr+sp%C3%A4ter&handler=human")?.filter
+        guard case .somebody(let name)? = found?.assignee else {
+            Issue.record("an assignee was named")
+            return
+        }
+        #expect(name.text == "kim lee" && found?.label?.text == "für später")
+        #expect(found?.handler == .human && list("handler=bot")?.filter.handler == .bot)
+        for query in ["assignee=", "assignee"] {
+            guard case .nobody? = list(query)?.filter.assignee else {
+                Issue.record("\(query) asks for what is assigned to nobody")
+                continue
+            }
+        }
+        #expect(list("")?.filter.assignee == nil && list("")?.filter.label == nil)
+        #expect(read("assignee=" + text(129)).faults == ["/assignee format"])
+        #expect(read("label=" + text(64)).value?.filter.label?.count == 64)
+        #expect(read("label=" + text(65)).faults == ["/label format"])
     }
 
     @Test func `A user id above the limit is refused, and all faults are told together`() {
@@ -120,7 +142,7 @@ private func cursor(_ id: Identifier, _ order: PageOrder, _ direction: PageDirec
         #expect(page?.afterSeq == 3 && page?.beforeSeq == 9 && page?.conversation == id)
         let found = list("status=closed&channel=web")
         #expect(
-            found?.status == .closed && found?.channel == .web && found?.after == nil
+            found?.filter.status == .closed && found?.filter.channel == .web && found?.after == nil
                 && found?.before == nil)
     }
 

@@ -23,6 +23,9 @@ final class MessageReader {
     private let bell: Doorbell
     private let isStopping: StopFlag
     private let log: @Sendable (StoreNotice) -> Void
+    let metrics: StoreMetrics
+    /// Changed by tests, before the first job.
+    var listScannedMax = Limits.listScannedMax
     let logs: LogReader
     let writer = ByteWriter(capacity: 65_536)
     private let conversationByID: SQLiteStatement
@@ -37,7 +40,7 @@ final class MessageReader {
 
     init(
         path: String, tail: LogTail, directoryStore: DirectoryStore, directory: TenantDirectory,
-        links: [ReaderLink], bell: Doorbell, isStopping: StopFlag,
+        links: [ReaderLink], bell: Doorbell, metrics: StoreMetrics, isStopping: StopFlag,
         log: @escaping @Sendable (StoreNotice) -> Void
     ) throws(SQLiteError) {
         connection = try SQLiteConnection(path: path, isReadOnly: true)
@@ -46,6 +49,7 @@ final class MessageReader {
         self.directory = directory
         self.links = links
         self.bell = bell
+        self.metrics = metrics
         self.isStopping = isStopping
         self.log = log
         logs = try LogReader(connection, tail)

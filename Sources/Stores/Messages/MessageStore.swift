@@ -94,7 +94,8 @@ public final class MessageStore {
             let reader = try MessageReader(
                 path: path, tail: tail, directoryStore: try DirectoryStore(path: directoryPath),
                 directory: directory,
-                links: links, bell: readerBell, isStopping: isStopping, log: log)
+                links: links, bell: readerBell, metrics: metrics, isStopping: isStopping,
+                log: log)
             bells.append(readerBell)
             threads.append(Self.thread("store-read-\(index)", reader) { $0.run() })
         }

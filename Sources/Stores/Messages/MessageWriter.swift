@@ -33,6 +33,8 @@ public final class StoreMetrics: Sendable {
     public let commitMicroseconds = Histogram.microseconds()
     public let entries = Counter()
     public let failures = Counter()
+    /// Pages of lists that ended before they were full because they had looked at enough.
+    public let listsCutOff = Atomic<UInt64>(0)
     /// 1 while the last commit succeeded.
     public let isWritable = Counter()
     public init() { isWritable.set(1) }

@@ -73,12 +73,27 @@ public struct HistoryQuery: Sendable {
     }
 }
 
+/// Which conversations of a scope are listed: those that fit all that is set.
+public struct ListFilter: Sendable {
+    public enum Assignee: Sendable {
+        case nobody
+        case somebody(ByteBlock)
+    }
+
+    public var status: ConversationStatus?
+    public var channel: Channel?
+    public var assignee: Assignee?
+    public var label: ByteBlock?
+    public var handler: HandlerType?
+
+    public init() {}
+}
+
 /// A page of conversations, by id (which is by creation time), newest first unless ascending.
 public struct ListQuery: Sendable {
     public let origin: Origin
     public let scope: Scope
-    public let status: ConversationStatus?
-    public let channel: Channel?
+    public let filter: ListFilter
     public let order: PageOrder
     public let direction: PageDirection
     /// Exclusive bounds.
@@ -87,14 +102,12 @@ public struct ListQuery: Sendable {
     public let limit: Int
 
     public init(
-        origin: Origin, scope: Scope, status: ConversationStatus?, channel: Channel?,
-        order: PageOrder,
+        origin: Origin, scope: Scope, filter: ListFilter, order: PageOrder,
         direction: PageDirection, after: Identifier?, before: Identifier?, limit: Int
     ) {
         self.origin = origin
         self.scope = scope
-        self.status = status
-        self.channel = channel
+        self.filter = filter
         self.order = order
         self.direction = direction
         self.after = after
