@@ -2,6 +2,7 @@
 
 import Bytes
 import ChatModel
+import Search
 import Stores
 import Wire
 
@@ -14,6 +15,7 @@ public struct PageQuery {
     public var beforeSeq: UInt64?
     public var userID: ByteBlock?
     public var filter = ListFilter()
+    public var words: SearchWords?
 
     /// Unknown parameters are ignored; a known one with a value that is not allowed is a fault.
     public init(_ bytes: RawSpan, _ query: ByteRange, scratch: ByteWriter) throws(Problem) {
@@ -107,8 +109,21 @@ public struct PageQuery {
                 faults.add("/handler", "format", "handler must be bot or human.")
             }
         } else if name.equals("q") {
-            // Ignored, it would show what was not asked for.
-            faults.add("/q", "unsupported", "This version cannot search yet.")
+            readWords(value, &faults)
+        }
+    }
+
+    private mutating func readWords(_ value: RawSpan, _ faults: inout FaultList) {
+        do throws(SearchWords.Fault) {
+            words = try SearchWords(value)
+        } catch {
+            switch error {
+            case .length:
+                faults.add("/q", "format", "q must have 1 to \(Limits.searchBytesMax) bytes.")
+            case .tooManyWords:
+                faults.add(
+                    "/q", "too_many", "q may have at most \(Limits.searchWordsMax) words.")
+            }
         }
     }
 
@@ -146,6 +161,7 @@ public struct PageQuery {
 
     /// Newest first unless told otherwise.
     public func list(_ scope: Scope, _ origin: Origin) throws(Problem) -> ListQuery {
+        if let words { return try search(words, scope, origin) }
         var order = order ?? .descending
         var direction = PageDirection.forward
         var after: Identifier?
@@ -163,5 +179,25 @@ public struct PageQuery {
         return ListQuery(
             origin: origin, scope: scope, filter: filter, order: order, direction: direction,
             after: after, before: before, limit: limit)
+    }
+
+    /// In the order of the newest matches, whatever `order` says but `asc`.
+    private func search(
+        _ words: SearchWords, _ scope: Scope, _ origin: Origin
+    ) throws(Problem) -> ListQuery {
+        if order == .ascending {
+            throw .invalid("/order", "unsupported", "With q the newest match comes first.")
+        }
+        var direction = PageDirection.forward
+        var position: SearchPosition?
+        if let cursor {
+            guard let found = Cursor.search(cursor.bytes) else { throw Self.badCursor }
+            direction = found.direction
+            position = found.position
+        }
+        return ListQuery(
+            origin: origin, scope: scope, filter: filter, order: .descending,
+            direction: direction, after: nil, before: nil, limit: limit,
+            terms: SearchTerms(expression: words.expression, position: position))
     }
 }

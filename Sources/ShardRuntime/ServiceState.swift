@@ -5,6 +5,7 @@ import Logging
 import Observability
 import Reactor
 import Rings
+import Search
 import Stores
 import Synchronization
 
@@ -24,6 +25,7 @@ public final class ServiceState: Sendable {
     let startedMilliseconds: UInt64
     let shardMetrics: [ShardMetrics]
     let storeMetrics: StoreMetrics
+    let searchMetrics: SearchMetrics
     let logger: Logger
     let entropy: Entropy
     let node: String
@@ -36,7 +38,8 @@ public final class ServiceState: Sendable {
     package init(
         configuration: Configuration, directory: TenantDirectory, tokenSettings: TokenSettings,
         coreCount: Int,
-        backendName: String, clock: LoopClock, storeMetrics: StoreMetrics, logger: Logger,
+        backendName: String, clock: LoopClock, storeMetrics: StoreMetrics,
+        searchMetrics: SearchMetrics = SearchMetrics(), logger: Logger,
         entropy: Entropy = .kernel, credentials: TLSCredentials? = nil
     ) {
         self.entropy = entropy
@@ -46,6 +49,7 @@ public final class ServiceState: Sendable {
         self.coreCount = coreCount
         self.backendName = backendName
         self.storeMetrics = storeMetrics
+        self.searchMetrics = searchMetrics
         self.logger = logger
         self.credentials = credentials
         limiter = RateLimiter(

@@ -88,7 +88,8 @@ private func cursor(_ id: Identifier, _ order: PageOrder, _ direction: PageDirec
         ("assignee=%01", "/assignee format"), ("assignee=a%00", "/assignee format"),
         ("label=", "/label format"), ("label", "/label format"), ("label=%7F", "/label format"),
         ("handler=", "/handler format"), ("handler=Human", "/handler format"),
-        ("handler=bot,human", "/handler format"), ("q=order", "/q unsupported"),
+        ("handler=bot,human", "/handler format"), ("q=", "/q format"), ("q", "/q format"),
+        ("q=a+b+c+d+e+f+g+h+i+j+k+l+m+n+o+p+q", "/q too_many"),
     ])
     func `A value that is not allowed is refused at its parameter`(_ query: String, _ fault: String)
     {
@@ -115,6 +116,13 @@ private func cursor(_ id: Identifier, _ order: PageOrder, _ direction: PageDirec
         #expect(read("assignee=" + text(129)).faults == ["/assignee format"])
         #expect(read("label=" + text(64)).value?.filter.label?.count == 64)
         #expect(read("label=" + text(65)).faults == ["/label format"])
+    }
+
+    @Test func `Words are read, and bounded`() {
+        #expect(read("q=two+%22words%22").value?.words?.expression.text == "\"two\" \"words\"")
+        #expect(read("q=%22").value?.words?.expression.text == "")
+        #expect(read("q=" + text(256)).value?.words != nil && read("").value?.words == nil)
+        #expect(read("q=" + text(257)).faults == ["/q format"])
     }
 
     @Test func `A user id above the limit is refused, and all faults are told together`() {
@@ -170,6 +178,26 @@ private func cursor(_ id: Identifier, _ order: PageOrder, _ direction: PageDirec
         #expect(throws: Problem.self) { try query?.history(id, scope, origin(isSocket: false)) }
         #expect(throws: Problem.self) { try query?.list(scope, origin(isSocket: false)) }
         #expect(history("cursor=" + text) == nil && list("cursor=" + text) == nil)
+    }
+
+    @Test func `A search has cursors of its own, and one order`() throws {
+        let found = try #require(list("q=a&status=open&limit=7"))
+        #expect(found.terms?.expression.text == "\"a\"" && found.terms?.position == nil)
+        #expect(found.filter.status == .open && found.limit == 7 && found.direction == .forward)
+        for (direction, place) in [(PageDirection.forward, 7), (.backward, Int64.max - 1)] {
+            let writer = ByteWriter(capacity: 64)
+            let position = SearchPosition(newest: 9, place: place)
+            Cursor.write(position, direction, into: writer)
+            let next = try #require(list("q=a&cursor=" + writer.string()))
+            #expect(next.terms?.position == position && next.direction == direction)
+            #expect(list("cursor=" + writer.string()) == nil, "no list takes it without words")
+            #expect(history("cursor=" + writer.string()) == nil)
+        }
+        #expect(list("q=a&cursor=" + cursor(id, .descending, .forward)) == nil)
+        #expect(list("q=a&order=asc") == nil && list("q=a&order=desc") != nil)
+        for made in ["s1", "s0" + text(32), "s1" + String(repeating: "f", count: 32)] {
+            #expect(list("q=a&cursor=" + made) == nil)
+        }
     }
 
     @Test func `A cursor of a history is none of a list, and the other way round`() {

@@ -26,6 +26,8 @@ final class MessageReader {
     let metrics: StoreMetrics
     /// Changed by tests, before the first job.
     var listScannedMax = Limits.listScannedMax
+    /// nil: this reader does not search.
+    let finder: (any ConversationFinder)?
     let logs: LogReader
     let writer = ByteWriter(capacity: 65_536)
     private let conversationByID: SQLiteStatement
@@ -41,7 +43,7 @@ final class MessageReader {
     init(
         path: String, tail: LogTail, directoryStore: DirectoryStore, directory: TenantDirectory,
         links: [ReaderLink], bell: Doorbell, metrics: StoreMetrics, isStopping: StopFlag,
-        log: @escaping @Sendable (StoreNotice) -> Void
+        finder: (any ConversationFinder)? = nil, log: @escaping @Sendable (StoreNotice) -> Void
     ) throws(SQLiteError) {
         connection = try SQLiteConnection(path: path, isReadOnly: true)
         try connection.run(MessageSchema.readerSettings)
@@ -50,6 +52,7 @@ final class MessageReader {
         self.links = links
         self.bell = bell
         self.metrics = metrics
+        self.finder = finder
         self.isStopping = isStopping
         self.log = log
         logs = try LogReader(connection, tail)
@@ -95,7 +98,9 @@ final class MessageReader {
                 return .ownerRead(.user(key, try openConversations(of: key)))
             case .conversation(let query): return .answer(try show(query))
             case .history(let query): return .answer(try history(query))
-            case .list(let query): return .answer(try list(query))
+            case .list(let query):
+                if let terms = query.terms { return .answer(try search(query, terms)) }
+                return .answer(try list(query))
             case .replay(let query): return .replayed(try replay(query))
             case .apiKey(let id): return .apiKey(id: id, try directoryStore.apiKey(id: id))
             case .claim(let origin, let key): return .answer(try claim(origin, key))
@@ -178,14 +183,18 @@ final class MessageReader {
         return details
     }
 
-    func conversation(_ id: Identifier) throws(SQLiteError) -> Conversation? {
+    /// A conversation's row without what its log says.
+    func plainRow(_ id: Identifier) throws(SQLiteError) -> Conversation? {
         let statement = conversationByID
-        defer { statement.reset() }
-        statement.bind(1, id)
-        guard try statement.step(), var found = row(statement) else { return nil }
         // A statement that is open holds the table as it was when it began. Logs are read in two
         // parts, the table after the tail, so it must be closed first.
-        statement.reset()
+        defer { statement.reset() }
+        statement.bind(1, id)
+        return try statement.step() ? row(statement) : nil
+    }
+
+    func conversation(_ id: Identifier) throws(SQLiteError) -> Conversation? {
+        guard var found = try plainRow(id) else { return nil }
         found.lastSeq = try logs.activity(of: logs.tail(of: id), in: id).lastSeq
         return found
     }
