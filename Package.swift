@@ -12,7 +12,9 @@ let settings: [SwiftSetting] = [
     .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
 ]
 
-func room(_ name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource] = []) -> Target {
+func room(
+    _ name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource] = []
+) -> Target {
     .target(name: name, dependencies: dependencies, resources: resources, swiftSettings: settings)
 }
 
@@ -34,7 +36,8 @@ let package = Package(
         .target(name: "CCrypto", linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "CTLS", linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
         .target(name: "CSimdjson", linkerSettings: [.linkedLibrary("simdjson")]),
-        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .systemLibrary(
+            name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         room("Bytes", ["CLinux"]),
@@ -42,23 +45,42 @@ let package = Package(
         room("ChatModel", ["Bytes"]),
         room("Wire", ["Bytes", "ChatModel", "CSimdjson", "CZlib"]),
         room("Conversations", ["Bytes", "ChatModel"]),
-        room("Observability", ["Bytes", "ChatModel", "Rings", "CLinux", .product(name: "Logging", package: "swift-log")]),
-        room("Stores", ["Bytes", "Rings", "ChatModel", "Reactor", "Observability", "CSQLite", "CLinux"]),
+        room(
+            "Observability",
+            [
+                "Bytes", "ChatModel", "Rings", "CLinux",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+        room(
+            "Stores",
+            ["Bytes", "Rings", "ChatModel", "Reactor", "Observability", "CSQLite", "CLinux"]),
         room("Engine", ["Bytes", "ChatModel"]),
         room("Ingest", ["Bytes", "ChatModel", "Wire"]),
-        room("API", ["Bytes", "ChatModel", "Wire", "Identity", "Stores"], resources: [
-            .embedInCode("Web/index.html"), .embedInCode("Web/openapi.yaml"), .embedInCode("Web/asyncapi.yaml"),
-            .embedInCode("Web/widget-texts.js"), .embedInCode("Web/widget-style.css"), .embedInCode("Web/widget-view.js"),
-            .embedInCode("Web/widget-chat.js"), .embedInCode("Web/widget-element.js"),
-        ]),
-        room("ShardRuntime", [
-            "Bytes", "Rings", "ChatModel", "Wire", "Ingest", "Reactor", "Conversations", "Stores", "Engine",
-            "Identity", "API", "Observability", "CLinux", .product(name: "Logging", package: "swift-log"),
-        ]),
+        room(
+            "Search",
+            ["Bytes", "Rings", "ChatModel", "Wire", "Reactor", "Observability", "Stores", "CLinux"]),
+        room(
+            "API", ["Bytes", "ChatModel", "Wire", "Identity", "Search", "Stores"],
+            resources: [
+                .embedInCode("Web/index.html"), .embedInCode("Web/openapi.yaml"),
+                .embedInCode("Web/asyncapi.yaml"),
+                .embedInCode("Web/widget-texts.js"), .embedInCode("Web/widget-style.css"),
+                .embedInCode("Web/widget-view.js"),
+                .embedInCode("Web/widget-chat.js"), .embedInCode("Web/widget-element.js"),
+            ]),
+        room(
+            "ShardRuntime",
+            [
+                "Bytes", "Rings", "ChatModel", "Wire", "Ingest", "Reactor", "Conversations",
+                "Stores", "Search", "Engine",
+                "Identity", "API", "Observability", "CLinux",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
         .executableTarget(
             name: "chat-service",
             dependencies: [
-                "Bytes", "ShardRuntime", "Observability", "ChatModel", "Identity", "Stores", "Wire", "CLinux",
+                "Bytes", "ShardRuntime", "Observability", "ChatModel", "Identity", "Stores", "Wire",
+                "CLinux",
                 "CCurl",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
@@ -67,10 +89,13 @@ let package = Package(
         room("Reactor", ["Bytes", "Rings", "CLinux", "CTLS"]),
 
         // The whole service in one thread, from a seed. Tests and `simulate` use it; the product does not.
-        room("Simulation", [
-            "Bytes", "Rings", "ChatModel", "Wire", "Reactor", "Conversations", "Stores", "Identity", "ShardRuntime",
-            .product(name: "Logging", package: "swift-log"),
-        ]),
+        room(
+            "Simulation",
+            [
+                "Bytes", "Rings", "ChatModel", "Wire", "Reactor", "Conversations", "Stores",
+                "Identity", "ShardRuntime",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
         .executableTarget(name: "simulate", dependencies: ["Simulation"], swiftSettings: settings),
 
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
@@ -93,6 +118,7 @@ let package = Package(
         tests("Engine", ["Bytes", "ChatModel"]),
         tests("Identity", ["Bytes", "ChatModel", "Stores", "Wire"]),
         tests("Stores", ["Bytes", "Rings", "ChatModel", "Reactor", "Wire", "CLinux"]),
+        tests("Search", ["Bytes", "Rings", "ChatModel", "Reactor", "Stores", "CLinux"]),
         tests("API", ["Bytes", "ChatModel", "Wire", "Identity", "Ingest", "Stores"]),
         tests("Ingest", ["Bytes", "Wire"]),
         tests("ShardRuntime", ["Bytes", "ChatModel", "Observability", "Reactor"]),

@@ -32,6 +32,17 @@ public enum Limits {
     // Pages and replay.
     public static let pageDefault = 50
     public static let pageMax = 200
+    /// Conversations that a page of a list looks at; with fewer that fit it is short.
+    public static let listScannedMax = 10_000
+    // Search: the text, its words, the least that a word which goes on begins with.
+    public static let searchBytesMax = 256
+    public static let searchWordsMax = 16
+    public static let searchPrefixBytesMin = 2
+    /// Processor time of a page and matches that it looks at; then it is short.
+    public static let searchNanosecondsMax: UInt64 = 30_000_000
+    public static let searchMatchesMax = 16_384
+    /// Searches of one core that wait; one more is refused.
+    public static let searchesWaitingMax = 64
     public static let replayEntriesMax = 1000
     public static let replayBatch = 100
     /// A page of a replay ends with the frame that reaches it, so that replays never fill an

@@ -288,6 +288,10 @@ extension Shard {
         return Scope(tenant: principal.tenant, tenantName: name, userID: principal.subject)
     }
 
+    private static let tooManySearches = Problem(
+        .temporarilyUnavailable, "Too many searches wait already. Try again.",
+        retryAfterSeconds: 1)
+
     private func listConversations(
         _ assembler: RequestAssembler, _ bytes: RawSpan, _ principal: Principal, _ origin: Origin,
         _ context: RequestContext
@@ -295,8 +299,12 @@ extension Shard {
         try require(principal, .conversationList)
         let query = try PageQuery(bytes, assembler.head.query, scratch: scratch)
         let job = try query.list(try scope(principal, userID: query.userID), origin)
+        if job.terms != nil {
+            guard store.trySearch(job) else { throw Self.tooManySearches }
+        } else {
+            store.read(.list(job))
+        }
         expect(origin.token, origin.ordinal, context)
-        store.read(.list(job))
     }
 
     private func getConversation(

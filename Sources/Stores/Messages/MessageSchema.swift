@@ -10,6 +10,11 @@
 // conversation at a time (MessageWriter+Folding); what is not in them yet is the tail: it stands in
 // log and in memory (LogTail). All rows of log up to progress.folded_through are in entries.
 //
+// Lists walk an index of conversations in the order of id, one for each filter that leaves few
+// (MessageReader+Lists). A conversation that no human has touched is in two of them, as it must be
+// to be listed at all; its insert pays for none of the others. labels has a row for each label of a
+// conversation, kept by a trigger.
+//
 // flags: 1 inbound, 2 accepted only (its sender did not wait), 8 internal (the end user never sees
 // it). Ids are 16-byte big-endian blobs, so that they sort by time.
 
@@ -26,7 +31,12 @@ enum MessageSchema {
             updated_at INTEGER NOT NULL, version INTEGER NOT NULL, assignee TEXT, handler_id TEXT,
             labels TEXT, priority INTEGER NOT NULL DEFAULT 0, attributes TEXT) WITHOUT ROWID;
         CREATE INDEX IF NOT EXISTS conversations_user ON conversations(tenant, user_id, id);
-        CREATE INDEX IF NOT EXISTS conversations_tenant ON conversations(tenant, id);
+        CREATE INDEX IF NOT EXISTS conversations_status ON conversations(tenant, status, id);
+        DROP INDEX IF EXISTS conversations_tenant;
+        CREATE INDEX IF NOT EXISTS conversations_human ON conversations(tenant, status, id)
+        WHERE handler_type=1;
+        CREATE INDEX IF NOT EXISTS conversations_assignee ON conversations(tenant, assignee, id)
+        WHERE assignee IS NOT NULL;
         CREATE TABLE IF NOT EXISTS log(number INTEGER PRIMARY KEY, entries BLOB NOT NULL);
         CREATE TABLE IF NOT EXISTS entries(
             conversation BLOB NOT NULL, seq INTEGER NOT NULL, kind INTEGER NOT NULL,
@@ -37,6 +47,24 @@ enum MessageSchema {
             key BLOB PRIMARY KEY, conversation BLOB NOT NULL, seq INTEGER NOT NULL) WITHOUT ROWID;
         CREATE TABLE IF NOT EXISTS progress(folded_through INTEGER NOT NULL);
         INSERT INTO progress SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM progress);
+        """
+
+    /// Made once, together with its first rows.
+    private static let createLabels = """
+        BEGIN IMMEDIATE;
+        CREATE TABLE labels(
+            tenant_id TEXT NOT NULL, label TEXT NOT NULL, conversation BLOB NOT NULL,
+            PRIMARY KEY(tenant_id, label, conversation)) WITHOUT ROWID;
+        CREATE TRIGGER labels_follow AFTER UPDATE OF labels ON conversations
+        WHEN old.labels IS NOT new.labels BEGIN
+            DELETE FROM labels WHERE tenant_id=old.tenant AND conversation=old.id
+            AND label IN (SELECT value FROM json_each(old.labels));
+            INSERT OR IGNORE INTO labels
+            SELECT new.tenant, value, new.id FROM json_each(new.labels);
+        END;
+        INSERT OR IGNORE INTO labels
+        SELECT tenant, value, conversations.id FROM conversations, json_each(conversations.labels);
+        COMMIT;
         """
 
     /// Settings of the one connection that writes. FULL: a commit returns when the log is on the
@@ -69,8 +97,18 @@ enum MessageSchema {
             )
         }
         try connection.run(create)
+        if try !hasTable("labels", connection) { try connection.run(createLabels) }
         if found == 0 { try connection.run("PRAGMA user_version=\(MessageSchema.version)") }
         return connection
+    }
+
+    private static func hasTable(
+        _ name: String, _ connection: SQLiteConnection
+    ) throws(SQLiteError) -> Bool {
+        let select = try connection.prepare("SELECT 1 FROM sqlite_master WHERE name=?")
+        defer { select.reset() }
+        select.bind(1, text: name)
+        return try select.step()
     }
 }
 
