@@ -93,6 +93,8 @@ final class MessageReader {
             case .history(let query): return .answer(try history(query))
             case .list(let query): return .answer(try list(query))
             case .replay(let query): return .replayed(try replay(query))
+            case .message(let query): return .answer(try message(query))
+            case .target(let query): return try target(query)
             case .apiKey(let id): return .apiKey(id: id, try directoryStore.apiKey(id: id))
             case .claim(let origin, let key): return .answer(try claim(origin, key))
             }
@@ -113,6 +115,10 @@ final class MessageReader {
         case .history(let query):
             return .answer(Answer(origin: query.origin, frameID: nil, result: .failure(problem)))
         case .list(let query):
+            return .answer(Answer(origin: query.origin, frameID: nil, result: .failure(problem)))
+        case .message(let query):
+            return .answer(Answer(origin: query.origin, frameID: nil, result: .failure(problem)))
+        case .target(let query):
             return .answer(Answer(origin: query.origin, frameID: nil, result: .failure(problem)))
         case .replay(let query):
             return .replayed(
