@@ -126,6 +126,10 @@ struct MetricsExposition {
         text.single(
             "chat_fenced_replies", .counter, "Replies refused since the handler changed.",
             total(\.fencedReplies))
+        text.single(
+            "chat_stale_changes", .counter,
+            "Edits refused since their message may have been deleted meanwhile.",
+            total(\.staleChanges))
         text.single("chat_runs_started", .counter, "Engine runs that were streamed.", total(\.runs))
     }
 

@@ -104,6 +104,8 @@ final class MessageReader {
                 if let terms = query.terms { return .answer(try search(query, terms)) }
                 return .answer(try list(query))
             case .replay(let query): return .replayed(try replay(query))
+            case .message(let query): return .answer(try message(query))
+            case .target(let query): return try target(query)
             case .apiKey(let id): return .apiKey(id: id, try directoryStore.apiKey(id: id))
             case .claim(let origin, let key): return .answer(try claim(origin, key))
             }
@@ -124,6 +126,10 @@ final class MessageReader {
         case .history(let query):
             return .answer(Answer(origin: query.origin, frameID: nil, result: .failure(problem)))
         case .list(let query):
+            return .answer(Answer(origin: query.origin, frameID: nil, result: .failure(problem)))
+        case .message(let query):
+            return .answer(Answer(origin: query.origin, frameID: nil, result: .failure(problem)))
+        case .target(let query):
             return .answer(Answer(origin: query.origin, frameID: nil, result: .failure(problem)))
         case .replay(let query):
             return .replayed(

@@ -8,7 +8,8 @@
 // lists look at. It is the arbiter of order. keys is the arbiter of duplicates; a user's keys stand
 // together, since they begin with a hash of the user. Both are filled late, many entries of one
 // conversation at a time (MessageWriter+Folding); what is not in them yet is the tail: it stands in
-// log and in memory (LogTail). All rows of log up to progress.folded_through are in entries.
+// log and in memory (LogTail). entries_changes finds what was done to a message, which `answers`
+// names in these entries; other entries are not in it. All rows of log up to progress.folded_through are in entries.
 //
 // Lists walk an index of conversations in the order of id, one for each filter that leaves few
 // (MessageReader+Lists). A conversation that no human has touched is in two of them, as it must be
@@ -43,6 +44,8 @@ enum MessageSchema {
             flags INTEGER NOT NULL, created_at INTEGER NOT NULL, answers INTEGER NOT NULL,
             row INTEGER NOT NULL, offset INTEGER NOT NULL, bytes INTEGER NOT NULL,
             PRIMARY KEY(conversation, seq)) WITHOUT ROWID;
+        CREATE INDEX IF NOT EXISTS entries_changes ON entries(conversation, kind, answers)
+            WHERE kind=1 OR kind=2 OR kind=3;
         CREATE TABLE IF NOT EXISTS keys(
             key BLOB PRIMARY KEY, conversation BLOB NOT NULL, seq INTEGER NOT NULL) WITHOUT ROWID;
         CREATE TABLE IF NOT EXISTS progress(folded_through INTEGER NOT NULL);

@@ -25,6 +25,8 @@ public enum StoreEvent: Sendable {
     case ownerRead(OwnerReadResult)
     case answer(Answer)
     case replayed(ReplayPage)
+    /// The message that a change is about; one that is not there is answered.
+    case target(TargetQuery, ChangeTarget)
     case apiKey(id: UInt64, APIKeyRecord?)
 }
 

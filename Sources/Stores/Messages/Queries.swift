@@ -153,6 +153,49 @@ public struct ReplayQuery: Sendable {
     }
 }
 
+/// One message as it is now.
+public struct MessageQuery: Sendable {
+    public let origin: Origin
+    public let scope: Scope
+    public let conversation: Identifier
+    public let seq: UInt64
+    /// The request that it answers was answered before.
+    public let isReplay: Bool
+
+    public init(
+        origin: Origin, scope: Scope, conversation: Identifier, seq: UInt64, isReplay: Bool
+    ) {
+        self.origin = origin
+        self.scope = scope
+        self.conversation = conversation
+        self.seq = seq
+        self.isReplay = isReplay
+    }
+}
+
+/// What is to be changed of a message, and by whom: the message is looked for first.
+public struct TargetQuery: Sendable {
+    public let origin: Origin
+    public let scope: Scope
+    public let principal: Principal
+    public let conversation: Identifier
+    public let change: MessageChange
+
+    public init(
+        origin: Origin, scope: Scope, principal: Principal, conversation: Identifier,
+        change: MessageChange
+    ) {
+        self.origin = origin
+        self.scope = scope
+        self.principal = principal
+        self.conversation = conversation
+        self.change = change
+    }
+
+    public static let unknownConversation = Problem(.notFound, "There is no such conversation.")
+    public static let unknownMessage = Problem(.notFound, "There is no such message.")
+}
+
 /// Frames for one socket, in order.
 public struct ReplayPage: Sendable {
     public let origin: Origin
@@ -176,6 +219,8 @@ public enum ReadJob: Sendable {
     case history(HistoryQuery)
     case list(ListQuery)
     case replay(ReplayQuery)
+    case message(MessageQuery)
+    case target(TargetQuery)
     case apiKey(id: UInt64)
     /// A guest wants this user id: answered 200 when nobody has it, 403 otherwise.
     case claim(Origin, UserKey)
