@@ -57,9 +57,13 @@ let package = Package(
         room("Engine", ["Bytes", "ChatModel"]),
         room("Ingest", ["Bytes", "ChatModel", "Wire"]),
         room(
-            "API", ["Bytes", "ChatModel", "Wire", "Identity", "Stores"],
+            "Search",
+            ["Bytes", "Rings", "ChatModel", "Wire", "Reactor", "Observability", "Stores", "CLinux"]),
+        room(
+            "API", ["Bytes", "ChatModel", "Wire", "Identity", "Search", "Stores"],
             resources: [
                 .embedInCode("Web/index.html"), .embedInCode("Web/openapi.yaml"),
+                .embedInCode("Web/asyncapi.yaml"),
                 .embedInCode("Web/widget-texts.js"), .embedInCode("Web/widget-style.css"),
                 .embedInCode("Web/widget-view.js"),
                 .embedInCode("Web/widget-chat.js"), .embedInCode("Web/widget-element.js"),
@@ -68,7 +72,7 @@ let package = Package(
             "ShardRuntime",
             [
                 "Bytes", "Rings", "ChatModel", "Wire", "Ingest", "Reactor", "Conversations",
-                "Stores", "Engine",
+                "Stores", "Search", "Engine",
                 "Identity", "API", "Observability", "CLinux",
                 .product(name: "Logging", package: "swift-log"),
             ]),
@@ -76,7 +80,8 @@ let package = Package(
             name: "chat-service",
             dependencies: [
                 "Bytes", "ShardRuntime", "Observability", "ChatModel", "Identity", "Stores", "Wire",
-                "CLinux", "CCurl",
+                "CLinux",
+                "CCurl",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: settings),
@@ -113,7 +118,8 @@ let package = Package(
         tests("Engine", ["Bytes", "ChatModel"]),
         tests("Identity", ["Bytes", "ChatModel", "Stores", "Wire"]),
         tests("Stores", ["Bytes", "Rings", "ChatModel", "Reactor", "Wire", "CLinux"]),
-        tests("API", ["Bytes", "ChatModel", "Wire", "Identity", "Stores"]),
+        tests("Search", ["Bytes", "Rings", "ChatModel", "Reactor", "Stores", "CLinux"]),
+        tests("API", ["Bytes", "ChatModel", "Wire", "Identity", "Ingest", "Stores"]),
         tests("Ingest", ["Bytes", "Wire"]),
         tests("ShardRuntime", ["Bytes", "ChatModel", "Observability", "Reactor"]),
         tests("Simulation", ["simulate", "Bytes", "Reactor", "ChatModel", "Stores"]),

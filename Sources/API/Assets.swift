@@ -52,6 +52,7 @@ public enum Assets {
     public static let indexPage = Asset(
         PackageResources.index_html, MediaType.html, policy: pagePolicy)
     public static let openAPI = Asset(PackageResources.openapi_yaml, MediaType.yaml)
+    public static let asyncAPI = Asset(PackageResources.asyncapi_yaml, MediaType.yaml)
 
     /// The chat: one script, from parts in the order in which they build on each other. The style
     /// sheet becomes a template literal, so it has no backslash and no backtick.

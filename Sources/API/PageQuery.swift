@@ -2,6 +2,7 @@
 
 import Bytes
 import ChatModel
+import Search
 import Stores
 import Wire
 
@@ -13,8 +14,8 @@ public struct PageQuery {
     public var afterSeq: UInt64?
     public var beforeSeq: UInt64?
     public var userID: ByteBlock?
-    public var status: ConversationStatus?
-    public var channel: Channel?
+    public var filter = ListFilter()
+    public var words: SearchWords?
 
     /// Unknown parameters are ignored; a known one with a value that is not allowed is a fault.
     public init(_ bytes: RawSpan, _ query: ByteRange, scratch: ByteWriter) throws(Problem) {
@@ -61,20 +62,70 @@ public struct PageQuery {
                     "/user_id", "format", "user_id must have 1 to \(Limits.userIDBytesMax) bytes.")
             }
         } else if name.equals("status") {
-            status = ConversationStatus(value)
-            if status == nil {
+            filter.status = ConversationStatus(value)
+            if filter.status == nil {
                 faults.add("/status", "format", "status must be open, pending, snoozed or closed.")
             }
         } else if name.equals("channel") {
-            channel = Channel(value)
-            if channel == nil { faults.add("/channel", "format", "This channel is not known.") }
-        } else if let name = Self.later.first(where: { name.equals($0) }) {
-            // Ignored, it would show what was not asked for.
-            faults.add("/\(name)", "unsupported", "This version cannot filter by \(name) yet.")
+            filter.channel = Channel(value)
+            if filter.channel == nil {
+                faults.add("/channel", "format", "This channel is not known.")
+            }
+        } else {
+            readAgentsFilter(name, value, &faults)
         }
     }
 
-    private static let later: [StaticString] = ["assignee", "label", "q"]
+    /// What agents keep their queues apart by.
+    private mutating func readAgentsFilter(
+        _ name: RawSpan, _ value: RawSpan, _ faults: inout FaultList
+    ) {
+        if name.equals("assignee") {
+            if value.byteCount == 0 {
+                filter.assignee = .nobody
+            } else if MessageRequestReader.isName(value, Limits.userIDBytesMax) {
+                filter.assignee = .somebody(ByteBlock(copying: value))
+            } else {
+                faults.add(
+                    "/assignee", "format",
+                    """
+                    assignee must have at most \(Limits.userIDBytesMax) bytes; empty, it finds \
+                    what is assigned to nobody.
+                    """)
+            }
+        } else if name.equals("label") {
+            if MessageRequestReader.isName(value, Limits.labelBytesMax) {
+                filter.label = ByteBlock(copying: value)
+            } else {
+                faults.add(
+                    "/label", "format", "label must have 1 to \(Limits.labelBytesMax) bytes.")
+            }
+        } else if name.equals("handler") {
+            if value.equals("bot") {
+                filter.handler = .bot
+            } else if value.equals("human") {
+                filter.handler = .human
+            } else {
+                faults.add("/handler", "format", "handler must be bot or human.")
+            }
+        } else if name.equals("q") {
+            readWords(value, &faults)
+        }
+    }
+
+    private mutating func readWords(_ value: RawSpan, _ faults: inout FaultList) {
+        do throws(SearchWords.Fault) {
+            words = try SearchWords(value)
+        } catch {
+            switch error {
+            case .length:
+                faults.add("/q", "format", "q must have 1 to \(Limits.searchBytesMax) bytes.")
+            case .tooManyWords:
+                faults.add(
+                    "/q", "too_many", "q may have at most \(Limits.searchWordsMax) words.")
+            }
+        }
+    }
 
     private func seq(_ value: RawSpan, _ pointer: String, _ faults: inout FaultList) -> UInt64? {
         if let number = value.decimal(), number <= UInt64(Int64.max) { return number }
@@ -110,6 +161,7 @@ public struct PageQuery {
 
     /// Newest first unless told otherwise.
     public func list(_ scope: Scope, _ origin: Origin) throws(Problem) -> ListQuery {
+        if let words { return try search(words, scope, origin) }
         var order = order ?? .descending
         var direction = PageDirection.forward
         var after: Identifier?
@@ -125,7 +177,27 @@ public struct PageQuery {
             }
         }
         return ListQuery(
-            origin: origin, scope: scope, status: status, channel: channel, order: order,
-            direction: direction, after: after, before: before, limit: limit)
+            origin: origin, scope: scope, filter: filter, order: order, direction: direction,
+            after: after, before: before, limit: limit)
+    }
+
+    /// In the order of the newest matches, whatever `order` says but `asc`.
+    private func search(
+        _ words: SearchWords, _ scope: Scope, _ origin: Origin
+    ) throws(Problem) -> ListQuery {
+        if order == .ascending {
+            throw .invalid("/order", "unsupported", "With q the newest match comes first.")
+        }
+        var direction = PageDirection.forward
+        var position: SearchPosition?
+        if let cursor {
+            guard let found = Cursor.search(cursor.bytes) else { throw Self.badCursor }
+            direction = found.direction
+            position = found.position
+        }
+        return ListQuery(
+            origin: origin, scope: scope, filter: filter, order: .descending,
+            direction: direction, after: nil, before: nil, limit: limit,
+            terms: SearchTerms(expression: words.expression, position: position))
     }
 }

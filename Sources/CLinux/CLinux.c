@@ -111,6 +111,32 @@ int cl_processor_count(void) {
     cpu_set_t s;
     return sched_getaffinity(0, sizeof s, &s) < 0 ? 1 : CPU_COUNT(&s);
 }
+int cl_run_idle(int idle) {
+    static _Thread_local int usual = -1;
+    struct sched_param none = {0};
+    if (usual < 0) {
+        usual = sched_getscheduler(0);
+        // A real-time policy is somebody's decision: it stays.
+        if (usual != SCHED_OTHER && usual != SCHED_BATCH) usual = SCHED_RR;
+    }
+    if (usual == SCHED_RR) return 0;
+    return sched_setscheduler(0, idle ? SCHED_IDLE : usual, &none) < 0 ? -errno : 0;
+}
+
+int cl_run_usually(int thread) {
+    struct sched_param none = {0};
+    if (sched_getscheduler(thread) != SCHED_IDLE) return 0;
+    return sched_setscheduler(thread, SCHED_OTHER, &none) < 0 ? -errno : 0;
+}
+
+int cl_thread_id(void) { return (int)gettid(); }
+
+uint64_t cl_thread_cpu_nanoseconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 void cl_name_self(const char *name) { pthread_setname_np(pthread_self(), name); }
 
 uint64_t cl_monotonic_nanoseconds(void) {

@@ -74,6 +74,7 @@ public final class Command: Sendable {
     public enum Act: Sendable {
         case patch(ConversationPatch)
         case message(AgentMessage)
+        case change(MessageChange, of: ChangeTarget)
     }
 
     public let origin: Origin
@@ -92,6 +93,7 @@ public final class Command: Sendable {
     public var idempotency: Digest? {
         switch act {
         case .message(let message): message.idempotency
+        case .change(let change, _): change.idempotency
         case .patch: nil
         }
     }

@@ -6,6 +6,9 @@ public enum Limits {
     public static let deviceIDBytesMax = 128
     public static let requestIDBytesMax = 128
     public static let tokenBytesMax = 4096
+    /// Public keys that tokens may be signed with: enough for a rotation of several issuers.
+    public static let publicKeysMax = 16
+    public static let keySetBytesMax = 65_536
 
     // Content (contract section 3).
     public static let textCharactersMax = 10_000
@@ -20,6 +23,7 @@ public enum Limits {
     public static let listSectionsMax = 10
     public static let listRowsMax = 10
     public static let metadataBytesMax = 8192
+    public static let emojiBytesMax = 64
     // What agents note about a conversation.
     public static let labelsMax = 20
     public static let labelBytesMax = 64
@@ -29,6 +33,20 @@ public enum Limits {
     // Pages and replay.
     public static let pageDefault = 50
     public static let pageMax = 200
+    /// Conversations that a page of a list looks at; with fewer that fit it is short.
+    public static let listScannedMax = 10_000
+    // Search: the text, its words, the least that a word which goes on begins with.
+    public static let searchBytesMax = 256
+    public static let searchWordsMax = 16
+    public static let searchPrefixBytesMin = 2
+    /// Processor time of a page and matches that it looks at; then it is short.
+    public static let searchNanosecondsMax: UInt64 = 30_000_000
+    public static let searchMatchesMax = 16_384
+    /// Searches of one core that wait; one more is refused.
+    public static let searchesWaitingMax = 64
+    /// The newest reactions to a message among which the sender's own is looked for. One that is
+    /// not found there is entered once more.
+    public static let reactionsReadMax = 256
     public static let replayEntriesMax = 1000
     public static let replayBatch = 100
     /// A page of a replay ends with the frame that reaches it, so that replays never fill an
@@ -55,6 +73,9 @@ public enum Limits {
     public static let conversationsCachedPerShard = 65_536
     public static let usersCachedPerShard = 65_536
     public static let messagesWaitingPerConversationMax = 1024
+    /// Deleted messages that a conversation's owner remembers. With more, an edit that was decided
+    /// before they were deleted is refused, and may be tried again.
+    public static let redactionsRememberedMax = 64
     public static let entriesPerCommitUnitMax = 128
     /// A unit takes no further message when its bodies have so many bytes.
     public static let commitUnitBytesMax = 262_144

@@ -109,6 +109,8 @@ public struct Answer: Sendable {
     public var about: Identifier?
     /// A conversation that is to be shown in place of the body, as the store has it now.
     public var shows: Identifier?
+    /// With `shows`: of its messages, the one at this seq in place of it; 0 for none.
+    public var showsSeq: UInt64 = 0
     /// Of the conversation that the body shows; 0 for none.
     public var version: UInt64 = 0
 

@@ -13,7 +13,7 @@ extension Command {
     var needsSettledRow: Bool {
         switch act {
         case .patch: true
-        case .message: false
+        case .message, .change: false
         }
     }
 }
@@ -64,6 +64,8 @@ extension ConversationOwner {
         switch command.act {
         case .patch(let patch): place(patch, command, &builder)
         case .message(let message): place(message, command, &builder)
+        case .change(let change, let target):
+            place(change, target, command, in: state, &builder)
         }
         guard builder.entries.count > first else { return }
         builder.placed.append(
@@ -133,6 +135,8 @@ extension ConversationOwner {
             succeed(
                 command.origin, status: 201,
                 unit.body(of: unit.entries[placed.firstEntry]))
+        case .change(let change, let target):
+            stored(change, target, command, unit.entries[placed.firstEntry], unit, state)
         }
     }
 
@@ -140,22 +144,30 @@ extension ConversationOwner {
         if let key = command.idempotency { keysInProgress[key] = nil }
     }
 
-    /// The message was stored under the same key before.
+    /// The same was stored under the same key before.
     func replay(_ command: Command, _ found: StoredAnswer) {
         settleKey(of: command)
-        guard case .message(let message) = command.act, message.fingerprint == found.fingerprint,
-            command.conversation == found.conversation
-        else { return fail(command.origin, nil, Self.idempotencyMismatch) }
-        counters.duplicates += 1
-        succeed(command.origin, status: 201, found.message, isReplay: true)
+        guard command.conversation == found.conversation else {
+            return fail(command.origin, nil, Self.idempotencyMismatch)
+        }
+        switch command.act {
+        case .message(let message) where message.fingerprint == found.fingerprint:
+            counters.duplicates += 1
+            succeed(command.origin, status: 201, found.message, isReplay: true)
+        case .change(let change, let target) where change.fingerprint == found.fingerprint:
+            replay(change, target, command, found)
+        case .message, .change, .patch:
+            fail(command.origin, nil, Self.idempotencyMismatch)
+        }
     }
 
-    /// The answer is the conversation as readers see it.
-    private func show(_ command: Command) {
+    /// The answer is the conversation, or its message at a seq, as readers see it.
+    func show(_ command: Command, seq: UInt64 = 0, isReplay: Bool = false) {
         var answer = Answer(
             origin: command.origin, frameID: nil,
-            result: .success(status: 200, body: Self.nothing, isReplay: false, follow: nil))
+            result: .success(status: 200, body: Self.nothing, isReplay: isReplay, follow: nil))
         answer.shows = command.conversation
+        answer.showsSeq = seq
         actions.append(.answer(answer))
     }
 

@@ -77,7 +77,10 @@ extension ConversationOwner {
             bodies.count < Limits.commitUnitBytesMax
         {
             let item = state.waiting[taken]
-            if case .command(let command) = item, command.needsSettledRow, builder.rowChanged {
+            if case .command(let command) = item,
+                command.needsSettledRow && builder.rowChanged
+                    || command.follows(redactionIn: builder.entries)
+            {
                 break
             }
             taken += 1
@@ -274,6 +277,7 @@ extension ConversationOwner {
         case .conflict(let lastSeq):
             counters.conflicts += 1
             restore(flight, state, lastSeq: lastSeq)
+            state.redactions.forget(through: lastSeq)
             state.waiting.insert(contentsOf: flight.items.map(\.item), at: 0)
         case .unavailable: failed(flight, state)
         }

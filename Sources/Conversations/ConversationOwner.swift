@@ -35,6 +35,8 @@ public struct OwnerCounters {
     /// Requests whose conversation was held, or had to be read first.
     public var conversationHits = 0
     public var conversationMisses = 0
+    /// Edits that were refused since it was not known whether their message was deleted.
+    public var staleChanges = 0
 }
 
 public final class ConversationOwner {

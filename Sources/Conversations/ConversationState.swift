@@ -92,6 +92,7 @@ final class ConversationState {
     var wantedRuns: [RunRequest] = []
     /// Messages that wait in `wantedRuns`.
     var wantedReplies: Int { wantedRuns.reduce(0) { $0 + $1.waiters.count } }
+    var redactions: RecentRedactions
     /// Second chance of the cache's clock.
     var wasTouched = true
 
@@ -99,6 +100,7 @@ final class ConversationState {
         self.row = row
         user = UserKey(tenant: row.tenant, userID: row.userID)
         self.isStored = isStored
+        redactions = RecentRedactions(behind: row.lastSeq)
     }
 
     /// Called with each answer that tells a core's socket to follow.

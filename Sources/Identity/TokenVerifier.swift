@@ -1,9 +1,10 @@
-// JSON Web Tokens (RFC 7519, RFC 7515): verification and making, with HMAC keys. One per core: it
-// keeps a bounded cache of tokens that have been verified, so that a token costs its HMAC once.
+// JSON Web Tokens (RFC 7519, RFC 7515): verification, with an HMAC secret or with public keys, and
+// making. One verifier per core: it keeps a bounded cache of tokens that have been verified, so
+// that a token costs its signature once.
 //
-// Refused: `none` and every algorithm without a key, a `crit` header, a token without `exp`, one
-// that is not yet valid, a foreign issuer or audience when these are configured, and a tenant that
-// is not known.
+// Refused: `none` and every algorithm without a key (a key has one algorithm of its own), a `crit`
+// header, a token without `exp`, one that is not yet valid, a foreign issuer or audience when these
+// are configured, and a tenant that is not known.
 
 import Bytes
 import ChatModel
@@ -37,8 +38,13 @@ public struct TokenSettings: Sendable {
     public let secret: ByteBlock
     public let issuer: String?
     public let audience: String?
+    /// Beside the secret: who else signs tokens.
+    public let publicKeys: PublicKeys
 
-    public init(secret: [UInt8], issuer: String?, audience: String?) {
+    public init(
+        secret: [UInt8], issuer: String?, audience: String?, publicKeys: PublicKeys = .none
+    ) {
+        self.publicKeys = publicKeys
         self.secret = ByteBlock(secret)
         self.issuer = issuer
         self.audience = audience
@@ -53,6 +59,7 @@ public final class TokenVerifier {
 
     private let settings: TokenSettings
     private var directory: TenantDirectory
+    private var publicKeys: PublicKeys
     private let seed: UInt64
     private var cache: [UInt64: Cached] = [:]
     private let parser = JSONParser(documentBytesMax: Limits.tokenBytesMax, depthMax: 8)
@@ -68,7 +75,14 @@ public final class TokenVerifier {
     ) {
         self.seed = seed
         self.settings = settings
+        publicKeys = settings.publicKeys
         self.directory = directory
+    }
+
+    /// What an old key signed is verified anew.
+    public func replacePublicKeys(_ keys: PublicKeys) {
+        publicKeys = keys
+        cache.removeAll()
     }
 
     /// Tenants may have gone or changed: nothing that was verified against the old directory is
@@ -118,20 +132,34 @@ public final class TokenVerifier {
         else {
             throw .malformed
         }
-        let bits = try algorithm(token.extracting(0..<first))
-        let (scratch, signature) = (scratch, signature)
+        let signing = try signing(token.extracting(0..<first))
+        let scratch = scratch
         scratch.removeAll()
         guard Base64URL.decode(token.extracting(second + 1..<token.byteCount), into: scratch) else {
             throw .malformed
         }
-        signature.removeAll()
-        let secret = settings.secret
-        guard
-            Digests.hmac(
-                bits: bits, key: secret.bytes, token.extracting(0..<second), into: signature),
-            Digests.equalInConstantTime(signature.bytes, scratch.bytes)
-        else { throw .signature }
+        guard verifies(scratch.bytes, of: token.extracting(0..<second), signing) else {
+            throw .signature
+        }
         return try claims(token.extracting(first + 1..<second), now)
+    }
+
+    /// How a token says that it is signed.
+    private enum Signing {
+        case secret(bits: Int)
+        case publicKey(PublicKey.Algorithm, name: ByteBlock?)
+    }
+
+    private func verifies(_ given: RawSpan, of message: RawSpan, _ signing: Signing) -> Bool {
+        switch signing {
+        case .publicKey(let algorithm, let name):
+            return publicKeys.verify(given, of: message, algorithm, name: name)
+        case .secret(let bits):
+            let (secret, signature) = (settings.secret, signature)
+            signature.removeAll()
+            return Digests.hmac(bits: bits, key: secret.bytes, message, into: signature)
+                && Digests.equalInConstantTime(signature.bytes, given)
+        }
     }
 
     private func document(_ encoded: RawSpan) -> Bool {
@@ -144,7 +172,7 @@ public final class TokenVerifier {
         return parser.kind(JSONParser.root) == .object && !parser.hasDuplicateKeys(JSONParser.root)
     }
 
-    private func algorithm(_ header: RawSpan) throws(CredentialFault) -> Int {
+    private func signing(_ header: RawSpan) throws(CredentialFault) -> Signing {
         guard document(header) else { throw .malformed }
         let parser = parser
         guard parser.field(JSONParser.root, "crit") == nil else { throw .algorithm }
@@ -152,10 +180,21 @@ public final class TokenVerifier {
             throw .malformed
         }
         let text = parser.string(name)
-        if text.equals("HS256") { return 256 }
-        if text.equals("HS384") { return 384 }
-        if text.equals("HS512") { return 512 }
+        if text.equals("HS256") { return .secret(bits: 256) }
+        if text.equals("HS384") { return .secret(bits: 384) }
+        if text.equals("HS512") { return .secret(bits: 512) }
+        for algorithm in PublicKey.Algorithm.allCases where text.equals(algorithm.name) {
+            guard publicKeys.has(algorithm) else { break }
+            return .publicKey(algorithm, name: try keyName(parser))
+        }
         throw .algorithm
+    }
+
+    /// RFC 7515 section 4.1.4.
+    private func keyName(_ parser: JSONParser) throws(CredentialFault) -> ByteBlock? {
+        guard let node = parser.field(JSONParser.root, "kid") else { return nil }
+        guard parser.kind(node) == .string else { throw .malformed }
+        return ByteBlock(copying: parser.string(node))
     }
 
     private func claims(_ payload: RawSpan, _ now: UInt64) throws(CredentialFault) -> Principal {

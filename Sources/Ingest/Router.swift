@@ -4,8 +4,11 @@ import Wire
 /// The routes of the service; the raw value is the metric's label index.
 public enum Route: UInt8, Sendable, CaseIterable {
     case unknown = 0
-    case index, health, healthDetailed, livez, readyz, startupz, metrics, info, openapi, widget
+    case index, health, healthDetailed, livez, readyz, startupz, metrics, info
+    case openapi, asyncapi, widget
     case guest, message, conversations, conversation, messages, events, cancel, sessions, session
+    /// One message of a conversation, and what is said to it.
+    case entry, reactions
     case socket
     case benchPlaintext, benchSink, benchEcho, benchBroadcast
 
@@ -22,12 +25,15 @@ public enum Route: UInt8, Sendable, CaseIterable {
         case .metrics: "/metrics"
         case .info: "/info"
         case .openapi: "/openapi.yaml"
+        case .asyncapi: "/asyncapi.yaml"
         case .widget: "/widget.js"
         case .guest: "/api/v2/auth/guest"
         case .message: "/api/v2/chat/message"
         case .conversations: "/api/v2/chat/conversations"
         case .conversation: "/api/v2/chat/conversations/{id}"
         case .messages: "/api/v2/chat/conversations/{id}/messages"
+        case .entry: "/api/v2/chat/conversations/{id}/messages/{message_id}"
+        case .reactions: "/api/v2/chat/conversations/{id}/messages/{message_id}/reactions"
         case .events: "/api/v2/chat/conversations/{id}/events"
         case .cancel: "/api/v2/chat/runs/{id}/cancel"
         case .sessions: "/api/v2/chat/sessions"
@@ -45,7 +51,7 @@ public enum Route: UInt8, Sendable, CaseIterable {
     /// A part of the path is an id.
     public var hasVariable: Bool {
         switch self {
-        case .conversation, .messages, .events, .cancel, .session: true
+        case .conversation, .messages, .entry, .reactions, .events, .cancel, .session: true
         default: false
         }
     }
@@ -53,7 +59,8 @@ public enum Route: UInt8, Sendable, CaseIterable {
     /// For the Allow header. GET routes answer HEAD too; OPTIONS is a preflight.
     public var allows: StaticString {
         switch self {
-        case .guest, .message, .messages, .cancel, .benchSink: "POST, OPTIONS"
+        case .guest, .message, .messages, .reactions, .cancel, .benchSink: "POST, OPTIONS"
+        case .entry: "PATCH, DELETE, OPTIONS"
         case .conversation: "GET, HEAD, PATCH, OPTIONS"
         case .socket, .benchEcho, .benchBroadcast: "GET, OPTIONS"
         case .session: "GET, HEAD, DELETE, OPTIONS"
@@ -63,7 +70,8 @@ public enum Route: UInt8, Sendable, CaseIterable {
 
     public func accepts(_ method: HTTPMethod) -> Bool {
         switch self {
-        case .guest, .message, .messages, .cancel, .benchSink: method == .post
+        case .guest, .message, .messages, .reactions, .cancel, .benchSink: method == .post
+        case .entry: method == .patch || method == .delete
         case .conversation: method == .get || method == .head || method == .patch
         case .socket, .benchEcho, .benchBroadcast: method == .get
         case .session: method == .get || method == .head || method == .delete
@@ -72,10 +80,12 @@ public enum Route: UInt8, Sendable, CaseIterable {
     }
 }
 
-/// A route, and where its variable part stands in the path.
+/// A route, and where its variable parts stand in the path.
 public struct RouteMatch: Sendable {
     public let route: Route
     public let variable: ByteRange
+    /// Of a message's path: its id.
+    public var second = ByteRange.empty
 
     public static let none = RouteMatch(route: .unknown, variable: .empty)
 }
@@ -97,6 +107,7 @@ public enum Router {
             if path.equals("/bench/echo") { return RouteMatch(route: .benchEcho, variable: .empty) }
             return fixed(path, "/bench/sink", .benchSink)
         case 13: return fixed(path, "/openapi.yaml", .openapi)
+        case 14: return fixed(path, "/asyncapi.yaml", .asyncapi)
         case 15: return fixed(path, "/api/v2/chat/ws", .socket)
         case 16:
             if path.equals("/health/detailed") {
@@ -149,7 +160,22 @@ public enum Router {
             if slash > 0, tail.equals("/messages") {
                 return RouteMatch(route: .messages, variable: id)
             }
+            let messages: StaticString = "/messages/"
+            if slash > 0, tail.hasPrefix(messages) {
+                return message(path, id, from: Int(id.end) + messages.utf8CodeUnitCount)
+            }
         }
         return RouteMatch(route: .unknown, variable: .empty)
+    }
+    /// `{message_id}` and `{message_id}/reactions`.
+    private static func message(_ path: RawSpan, _ id: ByteRange, from start: Int) -> RouteMatch {
+        let end = path.firstOffset(of: 0x2F, from: start)
+        guard end > start else { return .none }
+        let second = ByteRange(start, end)
+        if end == path.byteCount {
+            return RouteMatch(route: .entry, variable: id, second: second)
+        }
+        guard path.extracting(end..<path.byteCount).equals("/reactions") else { return .none }
+        return RouteMatch(route: .reactions, variable: id, second: second)
     }
 }

@@ -29,6 +29,7 @@ public struct Configuration: Sendable {
     public var dataDirectory = "./data"
     public var messageBytesMax = 65_536
     public var jwtSecret: String?
+    public var jwtPublicKeyFile: String?
     public var jwtIssuer: String?
     public var jwtAudience: String?
     public var logLevel = LogLevel.INFO
@@ -64,6 +65,7 @@ public struct Configuration: Sendable {
         reader.text("DATA_DIR") { dataDirectory = $0 }
         reader.number("MAX_MESSAGE_BYTES", 256...1 << 24) { messageBytesMax = $0 }
         reader.secret("JWT_SECRET", bytesMin: 32) { jwtSecret = $0 }
+        reader.text("JWT_PUBLIC_KEY_FILE") { jwtPublicKeyFile = $0 }
         reader.text("JWT_ISSUER") { jwtIssuer = $0 }
         reader.text("JWT_AUDIENCE") { jwtAudience = $0 }
         logLevel = reader.choice("LOG_LEVEL", logLevel)
@@ -116,7 +118,9 @@ public struct Configuration: Sendable {
     private func checkProduction(_ reader: inout EnvironmentReader) {
         guard environment == .production else { return }
         if benchRoutes { reader.faults.append("BENCH_ROUTES: true is refused in production") }
-        if jwtSecret == nil { reader.faults.append("JWT_SECRET: required in production") }
+        if jwtSecret == nil, jwtPublicKeyFile == nil {
+            reader.faults.append("JWT_SECRET: required in production, or JWT_PUBLIC_KEY_FILE")
+        }
         for name in ["MONGODB_URI", "REDIS_URL", "ENCRYPTION_KEYS"] where reader.value(name) == nil
         {
             reader.faults.append("\(name): required in production")
@@ -132,8 +136,7 @@ public struct Configuration: Sendable {
             ("KAFKA_BROKERS", "there is no event stream"),
             ("MCP_ENGINE_URL", "the built-in engine answers"),
             ("SECURITY_HUB_URL", "tokens and roles are checked locally"),
-            ("JWT_PUBLIC_KEY_FILE", "tokens are verified with JWT_SECRET"),
-            ("JWT_JWKS_URL", "tokens are verified with JWT_SECRET"),
+            ("JWT_JWKS_URL", "tokens are verified with JWT_SECRET and JWT_PUBLIC_KEY_FILE"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "no traces are exported"),
             ("SPILL_DIR", "messages are stored in SQLite under DATA_DIR"),
         ]
@@ -155,6 +158,7 @@ public struct Configuration: Sendable {
             ("REACTOR_BACKEND", backend.rawValue), ("DATA_DIR", dataDirectory),
             ("MAX_MESSAGE_BYTES", "\(messageBytesMax)"),
             ("JWT_SECRET", jwtSecret == nil ? "generated in DATA_DIR" : "<redacted>"),
+            ("JWT_PUBLIC_KEY_FILE", jwtPublicKeyFile ?? ""),
             ("JWT_ISSUER", jwtIssuer ?? ""), ("JWT_AUDIENCE", jwtAudience ?? ""),
             ("LOG_LEVEL", logLevel.rawValue), ("ENV_FILE", environmentFile ?? ""),
             ("TLS_CERT_FILE", tls?.certificate ?? ""), ("TLS_KEY_FILE", tls?.key ?? ""),

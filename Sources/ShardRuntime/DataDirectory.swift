@@ -3,6 +3,7 @@
 //     lock           held by the service that runs on it
 //     jwt_secret     signs tokens when JWT_SECRET is not set (mode 600)
 //     messages.db    conversations and their logs
+//     search.db      the index that conversations are searched by; made again when it is not there
 //     directory.db   tenants and API keys
 
 import Bytes
@@ -31,6 +32,7 @@ public struct DataDirectory: Sendable {
     public let path: String
 
     public var messages: String { path + "/messages.db" }
+    public var search: String { path + "/search.db" }
     public var directory: String { path + "/directory.db" }
     private var secretFile: String { path + "/jwt_secret" }
 
@@ -83,7 +85,8 @@ public struct DataDirectory: Sendable {
             secret = try generatedSecret()
         }
         return TokenSettings(
-            secret: secret, issuer: configuration.jwtIssuer, audience: configuration.jwtAudience)
+            secret: secret, issuer: configuration.jwtIssuer, audience: configuration.jwtAudience,
+            publicKeys: try configuration.loadPublicKeys())
     }
 
     private func generatedSecret() throws(StartupFailure) -> [UInt8] {

@@ -6,7 +6,9 @@ import ChatModel
 import Ingest
 import Observability
 import Rings
+import Search
 import Stores
+import Synchronization
 import Wire
 
 struct MetricsExposition {
@@ -26,6 +28,7 @@ struct MetricsExposition {
         writeTLS(text)
         writeLoops(text)
         writeStore(text)
+        writeSearch(text)
         writeProcess(text)
         if isOpenMetrics { out.append("# EOF\n") }
     }
@@ -123,6 +126,10 @@ struct MetricsExposition {
         text.single(
             "chat_fenced_replies", .counter, "Replies refused since the handler changed.",
             total(\.fencedReplies))
+        text.single(
+            "chat_stale_changes", .counter,
+            "Edits refused since their message may have been deleted meanwhile.",
+            total(\.staleChanges))
         text.single("chat_runs_started", .counter, "Engine runs that were streamed.", total(\.runs))
     }
 
@@ -223,8 +230,37 @@ struct MetricsExposition {
             [([("store", "sqlite")], [store.commitMicroseconds])])
         text.single("chat_store_entries", .counter, "Log entries written.", store.entries.current)
         text.single("chat_store_failures", .counter, "Commits that failed.", store.failures.current)
+        text.single(
+            "chat_store_lists_cut_off", .counter,
+            "Pages of lists that ended early because they had looked at enough.",
+            store.listsCutOff.load(ordering: .relaxed))
         text.family("chat_dependency_up", .gauge, "1 while the dependency works.")
         text.sample("chat_dependency_up", [("dependency", "sqlite")], store.isWritable.current)
+    }
+
+    private func writeSearch(_ text: MetricText) {
+        let search = service.searchMetrics
+        let behind = service.storeMetrics.lastRow.current.subtractingReportingOverflow(
+            search.row.current)
+        text.single(
+            "chat_search_lag_rows", .gauge,
+            "Rows of the log, of a commit each, that the search index does not know yet.",
+            behind.overflow ? 0 : behind.partialValue)
+        text.single(
+            "chat_search_indexed", .counter, "Messages indexed for the search.",
+            search.indexed.current)
+        text.single(
+            "chat_search_skipped", .counter, "Messages too long to be searched.",
+            search.skipped.current)
+        text.single(
+            "chat_search_rebuilds", .counter, "How often the search index was made again.",
+            search.rebuilds.current)
+        text.single(
+            "chat_search_pages", .counter, "Pages of found conversations.", search.pages.current)
+        text.single(
+            "chat_search_pages_cut_off", .counter,
+            "Pages that ended early because they had looked at enough.",
+            search.pagesCutOff.current)
     }
 
     private func writeProcess(_ text: MetricText) {

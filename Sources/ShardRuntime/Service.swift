@@ -9,6 +9,7 @@ import Logging
 import Observability
 import Reactor
 import Rings
+import Search
 import Stores
 
 public final class Service {
@@ -17,6 +18,7 @@ public final class Service {
     /// Of the thread that waits for signals.
     let reload: TenantReload
     let threshold: LogThreshold
+    private let search: RunningSearch
     private var threads: [WorkerThread] = []
     let bells: [Doorbell]
     public let port: UInt16
@@ -45,18 +47,20 @@ public final class Service {
         bells = (0..<cores).map { _ in Doorbell.make() }
         store = MessageStore()
         let log = logger
+        let tell = { @Sendable (notice: StoreNotice) in
+            switch notice {
+            case .trouble(let text): log.error("\(text)")
+            case .relief(let text): log.warning("\(text)")
+            }
+        }
+        let searchable = ConversationSearch(path: data.search)
         let clients: [StoreClient]
         do throws(SQLiteError) {
             clients = try store.start(
                 path: data.messages, directoryPath: data.directory, directory: directory,
                 coreBells: bells,
-                readerCount: 2,
-                log: { notice in
-                    switch notice {
-                    case .trouble(let text): log.error("\(text)")
-                    case .relief(let text): log.warning("\(text)")
-                    }
-                })
+                readerCount: 2, search: searchable, log: tell)
+            search = searchable.start(try store.follower(path: data.messages), tell: tell)
         } catch {
             throw StartupFailure(
                 StartupFailure.unavailable,
@@ -67,7 +71,7 @@ public final class Service {
             configuration: configuration, directory: directory, tokenSettings: settings,
             coreCount: cores,
             backendName: EpollBackend.name, clock: clock, storeMetrics: store.metrics,
-            logger: logger, credentials: credentials)
+            searchMetrics: searchable.metrics, logger: logger, credentials: credentials)
         startCores(opened.listeners, clients)
         state.setReady()
     }
@@ -170,6 +174,7 @@ public final class Service {
         state.setEnding()
         for bell in bells { bell.ringIfAsleep() }
         for thread in threads { thread.join() }
+        search.stop()
         store.stop()
         return isClean
     }

@@ -5,6 +5,7 @@ import Logging
 import Observability
 import Reactor
 import Rings
+import Search
 import Stores
 import Synchronization
 
@@ -23,6 +24,7 @@ public final class ServiceState: Sendable {
     let startedMilliseconds: UInt64
     let shardMetrics: [ShardMetrics]
     let storeMetrics: StoreMetrics
+    let searchMetrics: SearchMetrics
     let logger: Logger
     let entropy: Entropy
     let node: String
@@ -38,7 +40,8 @@ public final class ServiceState: Sendable {
     package init(
         configuration: Configuration, directory: TenantDirectory, tokenSettings: TokenSettings,
         coreCount: Int,
-        backendName: String, clock: LoopClock, storeMetrics: StoreMetrics, logger: Logger,
+        backendName: String, clock: LoopClock, storeMetrics: StoreMetrics,
+        searchMetrics: SearchMetrics = SearchMetrics(), logger: Logger,
         entropy: Entropy = .kernel, credentials: TLSCredentials? = nil
     ) {
         self.entropy = entropy
@@ -48,6 +51,7 @@ public final class ServiceState: Sendable {
         self.coreCount = coreCount
         self.backendName = backendName
         self.storeMetrics = storeMetrics
+        self.searchMetrics = searchMetrics
         self.logger = logger
         self.credentials = credentials
         limiter = RateLimiter(

@@ -82,16 +82,26 @@ extension Shard {
             shardKey: id.shardKey)
     }
 
-    /// The answer to a command is the conversation: the store is asked for it, and the request goes
-    /// on waiting.
-    func show(_ conversation: Identifier, _ origin: Origin, _ context: RequestContext) {
+    /// The answer to a command is the conversation, or one of its messages: the store is asked for
+    /// it, and the request goes on waiting.
+    func show(_ conversation: Identifier, _ answer: Answer, _ context: RequestContext) {
         guard let tenant = context.tenant else {
             preconditionFailure("a command's credential is known")
         }
+        // Whoever may change it may see it.
         let scope = Scope(
-            tenant: tenant, tenantName: directory[tenant].name, userID: nil)
+            tenant: tenant, tenantName: directory[tenant].name, userID: nil,
+            showsInternal: true)
+        guard answer.showsSeq > 0, case .success(_, _, let isReplay, _) = answer.result else {
+            return store.read(
+                .conversation(
+                    ConversationQuery(
+                        origin: answer.origin, scope: scope, conversation: conversation)))
+        }
         store.read(
-            .conversation(
-                ConversationQuery(origin: origin, scope: scope, conversation: conversation)))
+            .message(
+                MessageQuery(
+                    origin: answer.origin, scope: scope, conversation: conversation,
+                    seq: answer.showsSeq, isReplay: isReplay)))
     }
 }

@@ -80,7 +80,7 @@ extension Shard {
                 ReplayQuery(
                     origin: origin, conversation: id, afterSeq: subscription.cursor,
                     throughSeq: subscription.headSeq,
-                    showsInternal: session.principal?.seesInternal ?? false)))
+                    showsInternal: session.seesInternal)))
     }
 
     private func sendSubscribed(
@@ -108,6 +108,7 @@ extension Shard {
             subscription.state == .replaying,
             subscription.isReading, subscription.question == page.origin.ordinal
         else { return metrics.staleCompletions.add() }
+        if let poll = session.poll { return didLook(page, token, session, poll) }
         subscription.isReading = false
         guard let frames = page.frames else {
             let frameID = subscription.frameID
@@ -164,9 +165,7 @@ extension Shard {
         case .live where delivery.seq == subscription.cursor + 1:
             // What is internal passes an end user by: the next entry is still in order.
             session.subscriptions[delivery.conversation]?.cursor = delivery.seq
-            if !delivery.isInternal || session.principal?.seesInternal ?? false {
-                send(encoding, token, session)
-            }
+            if session.maySee(delivery) { send(encoding, token, session) }
         case .live where delivery.seq > subscription.cursor + 1:
             // Something was missed: catch up from the log, which has it all.
             subscription.headSeq = delivery.seq

@@ -377,7 +377,7 @@ extension Shard {
         else { return metrics.staleCompletions.add() }
         let context = exchange.pending[place].head
         if context.route == .guest { return finishGuest(token, exchange, place, answer) }
-        if let conversation = answer.shows { return show(conversation, answer.origin, context) }
+        if let conversation = answer.shows { return show(conversation, answer, context) }
         finish(token, exchange, place)
         switch answer.result {
         case .failure(let problem): respond(token, answer.origin.ordinal, context, problem)

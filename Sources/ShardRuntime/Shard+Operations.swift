@@ -32,6 +32,7 @@ extension Shard {
             writeInfo(into: body)
             respond(token, ordinal, context, 200, MediaType.json, body)
         case .openapi: respond(token, ordinal, assembler, bytes, context, Assets.openAPI)
+        case .asyncapi: respond(token, ordinal, assembler, bytes, context, Assets.asyncAPI)
         case .widget: respond(token, ordinal, assembler, bytes, context, Assets.widget)
         case .index: respond(token, ordinal, assembler, bytes, context, Assets.indexPage)
         default:

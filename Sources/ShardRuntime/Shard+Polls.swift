@@ -65,20 +65,37 @@ extension Shard {
             stopWaiting(token, session)
             return respond(token, poll.query.origin.ordinal, poll.context, problem)
         }
-        guard follow.seq <= poll.afterSeq, !service.isClosing else {
+        let isBehind = follow.seq > poll.afterSeq
+        guard !service.isClosing, !isBehind || !session.seesInternal else {
             return endPoll(token, session, poll)
         }
         session.state = .open
-        session.subscriptions[follow.conversation]?.state = .live
         session.subscriptions[follow.conversation]?.isFollower = true
         sockets.follow(follow.conversation, token)
         setDeadline(token, UInt64(poll.waitSeconds) * 1000)
+        // All that is new may be internal, and then there is nothing to answer with.
+        session.subscriptions[follow.conversation]?.headSeq = follow.seq
+        session.subscriptions[follow.conversation]?.state = isBehind ? .replaying : .live
+        if isBehind { readOn(token, session, follow.conversation) }
+    }
+
+    /// What stands behind `after_seq`, as far as this reader may see it; nil frames: not known.
+    func didLook(
+        _ page: ReplayPage, _ token: Token, _ session: SocketSession, _ poll: HistoryPoll
+    ) {
+        guard let frames = page.frames, frames.isEmpty else {
+            return endPoll(token, session, poll)
+        }
+        session.subscriptions[page.conversation]?.isReading = false
+        session.subscriptions[page.conversation]?.state = .live
     }
 
     func pass(
         _ delivery: Delivery, _ token: Token, _ session: SocketSession, _ poll: HistoryPoll
     ) {
-        if session.state == .open, delivery.seq > poll.afterSeq { endPoll(token, session, poll) }
+        guard session.state == .open, delivery.seq > poll.afterSeq, session.maySee(delivery)
+        else { return }
+        endPoll(token, session, poll)
     }
 
     /// From here on it is a request like any other: the page is read as it is now.

@@ -57,8 +57,8 @@ extension Shard {
             // answered first.
             hold(token, .work)
             return false
-        case .message, .conversations, .conversation, .messages, .events, .cancel,
-            .session, .sessions:
+        case .message, .conversations, .conversation, .messages, .entry, .reactions, .events,
+            .cancel, .session, .sessions:
             return handleAPI(token, assembler, bytes, body, match, context)
         case .guest: handleGuest(token, assembler, bytes, body, context)
         case .socket: return handleUpgrade(token, assembler, bytes, context)
@@ -185,6 +185,8 @@ extension Shard {
                 try openEvents(token, assembler, bytes, match, principal, ordinal, context)
             case .messages:
                 try postAgentMessage(assembler, bytes, body, match, principal, origin, context)
+            case .entry, .reactions:
+                try changeMessage(assembler, bytes, body, match, principal, origin, context)
             case .conversation where assembler.head.method == .patch:
                 try patchConversation(assembler, bytes, body, match, principal, origin, context)
             default: try getConversation(assembler, bytes, match, principal, origin, context)
@@ -275,7 +277,7 @@ extension Shard {
     }
 
     /// The whole tenant for those who may act for any user; otherwise the principal's own.
-    private func scope(_ principal: Principal, userID: ByteBlock?) throws(Problem) -> Scope {
+    func scope(_ principal: Principal, userID: ByteBlock?) throws(Problem) -> Scope {
         let name = directory[principal.tenant].name
         if principal.may(.anyUser) {
             return Scope(
@@ -288,6 +290,10 @@ extension Shard {
         return Scope(tenant: principal.tenant, tenantName: name, userID: principal.subject)
     }
 
+    private static let tooManySearches = Problem(
+        .temporarilyUnavailable, "Too many searches wait already. Try again.",
+        retryAfterSeconds: 1)
+
     private func listConversations(
         _ assembler: RequestAssembler, _ bytes: RawSpan, _ principal: Principal, _ origin: Origin,
         _ context: RequestContext
@@ -295,8 +301,12 @@ extension Shard {
         try require(principal, .conversationList)
         let query = try PageQuery(bytes, assembler.head.query, scratch: scratch)
         let job = try query.list(try scope(principal, userID: query.userID), origin)
+        if job.terms != nil {
+            guard store.trySearch(job) else { throw Self.tooManySearches }
+        } else {
+            store.read(.list(job))
+        }
         expect(origin.token, origin.ordinal, context)
-        store.read(.list(job))
     }
 
     private func getConversation(

@@ -214,6 +214,7 @@ package final class Shard: LoopDelegate {
             runActions()
         case .answer(let answer): deliver(answer)
         case .replayed(let page): didReplay(page)
+        case .target(let query, let target): didFind(target, query)
         case .apiKey(let id, let record): didLookUpKey(id, record)
         }
     }
@@ -349,6 +350,7 @@ package final class Shard: LoopDelegate {
         metrics.conflicts.set(UInt64(counters.conflicts))
         metrics.fencedReplies.set(UInt64(counters.fencedReplies))
         metrics.runs.set(UInt64(counters.runsStarted))
+        metrics.staleChanges.set(UInt64(counters.staleChanges))
         metrics.conversationHits.set(UInt64(counters.conversationHits))
         metrics.conversationMisses.set(UInt64(counters.conversationMisses))
         metrics.tokenHits.set(UInt64(verifier.hits))

@@ -26,6 +26,7 @@ final class ShardMetrics: Sendable {
     let duplicates = Counter()
     let conflicts = Counter()
     let fencedReplies = Counter()
+    let staleChanges = Counter()
     let runs = Counter()
     let conversationHits = Counter()
     let conversationMisses = Counter()

@@ -73,4 +73,9 @@ final class SocketSession {
             case .echo, .broadcast: .open
             }
     }
+
+    /// False for end users: what agents say among themselves is not for them.
+    var seesInternal: Bool { principal?.seesInternal ?? false }
+
+    func maySee(_ delivery: Delivery) -> Bool { !delivery.isInternal || seesInternal }
 }

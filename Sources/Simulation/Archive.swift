@@ -30,7 +30,9 @@ final class Archive {
     /// Entries that another writer put into a log; nobody here was told of them.
     private(set) var foreign: [Identifier: Set<UInt64>] = [:]
     private(set) var entryCount = 0
-    private let plant: Plant?
+    /// Edits and redactions, by the seq of their message.
+    private(set) var changes: [Identifier: [UInt64: [UInt64]]] = [:]
+    let plant: Plant?
     private var unitCount = 0
 
     init(plant: Plant? = nil) { self.plant = plant }
@@ -90,6 +92,9 @@ final class Archive {
             keys[key] = Place(conversation: id, index: logs[id]?.count ?? 0)
         }
         logs[id, default: []].append(entry)
+        if entry.kind == .edit || entry.kind == .redaction {
+            changes[id, default: [:]][entry.answersSeq, default: []].append(entry.seq)
+        }
         entryCount += 1
     }
 
@@ -181,7 +186,7 @@ final class Archive {
         writer.append(",\"data\":[")
         for (index, entry) in entries.enumerated() {
             if index > 0 { writer.append(0x2C) }
-            writer.append(entry.body)
+            writer.append(current(query.conversation, entry))
         }
         writer.append(
             hasMore ? "],\"page\":{\"has_more\":true}}" : "],\"page\":{\"has_more\":false}}")
@@ -213,7 +218,7 @@ final class Archive {
             && isVisible(entry, query.showsInternal)
         {
             guard frames.count < Limits.replayBatch, bytes < Limits.replayPageBytes else { break }
-            let frame = Self.frame(query.conversation, entry)
+            let frame = Self.frame(query.conversation, current(query.conversation, entry))
             bytes += frame.count
             frames.append(frame)
             last = entry.seq
@@ -223,12 +228,12 @@ final class Archive {
     }
 
     /// The frame in which an entry reaches a socket.
-    static func frame(_ conversation: Identifier, _ entry: KeptEntry) -> ByteBlock {
-        let writer = ByteWriter(capacity: entry.body.count + 128)
+    static func frame(_ conversation: Identifier, _ body: ByteBlock) -> ByteBlock {
+        let writer = ByteWriter(capacity: body.count + 128)
         writer.append("{\"type\":\"message\",\"conversation_id\":\"")
         conversation.write(.conversation, into: writer)
         writer.append("\",\"message\":")
-        writer.append(entry.body)
+        writer.append(body)
         writer.append(0x7D)
         return writer.block()
     }

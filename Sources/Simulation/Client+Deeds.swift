@@ -66,6 +66,7 @@ extension Client {
     }
 
     func didAnswer(_ deed: Deed, _ status: Int) {
+        if let change = deed.change { return didAnswer(deed, change, status) }
         switch status {
         case 200, 201:
             deed.isAcknowledged = true

@@ -24,7 +24,7 @@ extension Client {
         switch around.chance.below(10) {
         case 0: health()
         case 1, 2: history()
-        case 3: list()
+        case 3: if around.chance.percent(30) { list() } else { changeMessage() }
         default:
             if person.isAgent { actOnConversation() } else { post(nextIntent(overSocket: false)) }
         }
@@ -59,6 +59,7 @@ extension Client {
             PendingCall(
                 id: id, kind: .history, conversation: conversation, isForeign: isForeign))
         let head = journal.archive.head(of: conversation)
+        calls[calls.count - 1].headSeq = head
         let after = around.chance.percent(50) ? 0 : head > 5 ? head - 5 : 0
         let order = around.chance.pick(["asc", "desc"])
         let target = "/api/v2/chat/conversations/\(conversation.text(.conversation))"
@@ -220,7 +221,7 @@ extension Client {
         switch response.status {
         case 200:
             if call.kind == .history, let conversation = call.conversation {
-                journal.checkHistory(person, conversation, limit: 50)
+                journal.checkHistory(person, conversation, limit: 50, since: call.headSeq)
             }
             guard call.kind == .list else { return }
             for element in document.elements("data") {

@@ -110,6 +110,10 @@ extension Client {
         madeCount += 1
         let frameID = "s-\(madeCount)"
         var follower = followers[id] ?? Follower()
+        // Nothing that was read before this is on its way.
+        if followers[id] == nil && person.isAgent || follower.isMuted {
+            follower.readSinceSeq = journal.archive.head(of: id)
+        }
         follower.asked = after
         follower.wasWanted = true
         followers[id] = follower
@@ -246,14 +250,19 @@ extension Client {
         guard let entry = journal.archive.entry(id, seq) else {
             return violate("seq \(seq) is shown before it is stored")
         }
-        let frame = Archive.frame(id, entry)
-        if !payload.elementsEqual(frame.bytes.array()) { violate("seq \(seq) is shown altered") }
+        let since = followers[id]?.readSinceSeq ?? 0
+        let frames = journal.archive.views(id, entry, since: since).map { Archive.frame(id, $0) }
+        if !frames.contains(where: { payload.elementsEqual($0.bytes.array()) }) {
+            violate("seq \(seq) is shown altered, or as it is no longer")
+        }
         if journal.isHidden(id, seq, from: person) { violate("internal seq \(seq) is shown") }
         let fault = followers[id, default: Follower()].didShow(
             seq, mayComeUnasked: !person.isAgent
         ) { journal.isNext(id, seq, behind: $0, for: person) }
         if let fault { violate("\(fault) of \(id.text(.conversation))") }
-        if entry.isInbound, let text, let number = Int(text.dropFirst(2).prefix { $0.isNumber }) {
+        if entry.isInbound, let text, text.hasPrefix("m-"),
+            let number = Int(text.dropFirst(2).prefix { $0.isNumber })
+        {
             shown.insert(number)
         }
     }

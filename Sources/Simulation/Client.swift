@@ -11,6 +11,8 @@ struct PendingCall {
     var intent: Intent?
     var deed: Deed?
     var conversation: Identifier?
+    /// Where the conversation's log ended when it was asked for.
+    var headSeq: UInt64 = 0
     /// The client may not see what it asks for.
     var isForeign = false
 }

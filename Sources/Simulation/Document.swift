@@ -25,6 +25,13 @@ final class Document {
         return node
     }
 
+    /// The whole document, or a part of it, as the product writes it.
+    func json(of node: JSONNode = JSONParser.root) -> ByteBlock {
+        let writer = ByteWriter(capacity: 1024)
+        parser.write(node, into: writer)
+        return writer.block()
+    }
+
     func text(_ path: StaticString...) -> String? { text(path, in: JSONParser.root) }
     func number(_ path: StaticString...) -> UInt64? { number(path, in: JSONParser.root) }
     func isTrue(_ name: StaticString) -> Bool {

@@ -8,6 +8,8 @@ struct Follower {
     var lastSeq: UInt64?
     /// The `after_seq` of a subscribe frame that has no answer yet.
     var asked: UInt64?
+    /// Where the log ended when it was subscribed to: what is shown was read after that.
+    var readSinceSeq: UInt64 = 0
     /// The client has said that it does not want it.
     var isMuted = false
     /// The client named it; an agent's socket is shown nothing else.

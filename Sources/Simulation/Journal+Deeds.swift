@@ -11,6 +11,8 @@ final class Deed {
     var isConditional = false
     var isInternal = false
     var isAcknowledged = false
+    /// What it does to a message.
+    var change: DeedChange?
     /// It was told that nothing was done.
     var isRefused = false
 
@@ -29,8 +31,7 @@ extension Journal {
         return deed
     }
 
-    private func holds(_ entry: KeptEntry, _ deed: Deed) -> Bool {
-        guard !entry.isInbound else { return false }
+    func holds(_ entry: KeptEntry, _ deed: Deed) -> Bool {
         let body = String(decoding: entry.body.bytes.array(), as: UTF8.self)
         return body.contains("\"\(deed.mark)\"")
     }
@@ -57,7 +58,7 @@ extension Journal {
     }
 
     func checkDeeds() {
-        for deed in deeds {
+        for deed in deeds where deed.change?.kind != .redaction {
             for entry in archive.logs[deed.conversation] ?? []
             where holds(entry, deed) && entry.isInternal != deed.isInternal {
                 around.violate("\(deed.mark) is stored for other readers than it was meant for")

@@ -45,6 +45,8 @@ final class Journal {
     let around: Surroundings
     let archive: Archive
     let document = Document()
+    /// For entries of the archive, while the other holds what is shown.
+    let reading = Document()
     private(set) var intents: [Intent] = []
     var deeds: [Deed] = []
     // What the run has met, so that a test can tell that it meets everything.
@@ -137,7 +139,10 @@ final class Journal {
     }
 
     /// A page of history, which the document holds.
-    func checkHistory(_ person: Person, _ conversation: Identifier, limit: Int) {
+    /// `head` is where the log ended when it was asked for.
+    func checkHistory(
+        _ person: Person, _ conversation: Identifier, limit: Int, since head: UInt64
+    ) {
         count("history")
         guard let id = checkMaySee(person, document.text("conversation", "id"), "history") else {
             return
@@ -154,6 +159,7 @@ final class Journal {
             if document.text(["id"], in: element) != entry.id.text(.message) {
                 around.violate("history shows another entry under a seq")
             }
+            checkView(conversation, entry, document.json(of: element), since: head)
             if isHidden(conversation, seq, from: person) {
                 around.violate("an end user's history shows an internal entry")
             }
@@ -170,13 +176,16 @@ final class Journal {
     func checkAtRest() {
         checkIntents()
         checkDeeds()
-        for id in archive.order { checkLog(id) }
+        for id in archive.order {
+            checkLog(id)
+            checkChanges(id)
+        }
     }
 
     private func checkIntents() {
         var stored = [Int](repeating: 0, count: intents.count)
         for id in archive.order {
-            for entry in archive.logs[id] ?? [] where entry.isInbound {
+            for entry in archive.logs[id] ?? [] where entry.isInbound && entry.kind == .message {
                 guard document.parse(entry.body.bytes.array()),
                     let text = document.text("content", "text"),
                     let number = Int(text.dropFirst(2).prefix { $0.isNumber }),
@@ -219,7 +228,7 @@ final class Journal {
         for (index, entry) in (archive.logs[id] ?? []).enumerated() {
             if entry.seq != UInt64(index) + 1 { around.violate("a log has a gap") }
             if entry.kind == .handler { isHandedOff = Self.handsToHuman(entry) }
-            guard entry.answersSeq > 0 else { continue }
+            guard entry.answersSeq > 0, entry.kind == .message else { continue }
             if isHandedOff { around.violate("a bot's reply lands after a human took over") }
             if !answered.insert(entry.answersSeq).inserted {
                 around.violate("a message is answered twice")

@@ -8,6 +8,8 @@ public enum Plant: CaseIterable, Sendable {
     case showsEverybody
     /// The store's pages show end users what is internal.
     case showsInternal
+    /// The store's pages show what was deleted, and nothing that was edited.
+    case showsRedacted
     /// The network loses a piece of what the server has sent.
     case losesBytes
     /// A core's bell is not heard now and then.

@@ -211,6 +211,8 @@ final class SimulatedStore {
         case .history(let query): .answer(archive.history(query))
         case .list(let query): .answer(archive.list(query))
         case .replay(let query): .replayed(archive.replay(query))
+        case .message(let query): .answer(archive.message(query))
+        case .target(let query): archive.target(query)
         case .apiKey(let id): .apiKey(id: id, nil)
         case .claim(let origin, let key): .answer(Archive.answer(origin, key.userID))
         }
@@ -229,6 +231,8 @@ final class SimulatedStore {
         case .history(let query): return refuse(query.origin)
         case .list(let query): return refuse(query.origin)
         case .claim(let origin, _): return refuse(origin)
+        case .message(let query): return refuse(query.origin)
+        case .target(let query): return refuse(query.origin)
         case .apiKey(let id): return .apiKey(id: id, nil)
         case .replay(let query):
             return .replayed(

@@ -47,7 +47,7 @@ private func cursor(_ id: Identifier, _ order: PageOrder, _ direction: PageDirec
             let found = read(query).value
             #expect(found?.limit == 50 && found?.order == nil && found?.cursor == nil)
             #expect(found?.afterSeq == nil && found?.beforeSeq == nil && found?.userID == nil)
-            #expect(found?.status == nil && found?.channel == nil)
+            #expect(found?.filter.status == nil && found?.filter.channel == nil)
         }
     }
 
@@ -59,8 +59,8 @@ private func cursor(_ id: Identifier, _ order: PageOrder, _ direction: PageDirec
         #expect(found?.limit == 200 && found?.order == .descending && found?.cursor?.text == "h0x")
         #expect(found?.afterSeq == 0 && found?.beforeSeq == UInt64(Int64.max))
         #expect(
-            found?.userID?.text == "a b cé" && found?.status == .snoozed && found?.channel == .slack
-        )
+            found?.userID?.text == "a b cé" && found?.filter.status == .snoozed
+                && found?.filter.channel == .slack)
         #expect(read("limit=1").value?.limit == 1)
         #expect(read("order=asc").value?.order == .ascending)
     }
@@ -85,14 +85,44 @@ private func cursor(_ id: Identifier, _ order: PageOrder, _ direction: PageDirec
         ("channel=WEB", "/channel format"),
         ("user_id=%", " format"), ("user_id=%4", " format"), ("user_id=%zz", " format"),
         ("user_id=%FF", " format"), ("x=%C0%80", " format"),
-        ("assignee=ann", "/assignee unsupported"), ("label=", "/label unsupported"),
-        ("q=order", "/q unsupported"),
+        ("assignee=%01", "/assignee format"), ("assignee=a%00", "/assignee format"),
+        ("label=", "/label format"), ("label", "/label format"), ("label=%7F", "/label format"),
+        ("handler=", "/handler format"), ("handler=Human", "/handler format"),
+        ("handler=bot,human", "/handler format"), ("q=", "/q format"), ("q", "/q format"),
+        ("q=a+b+c+d+e+f+g+h+i+j+k+l+m+n+o+p+q", "/q too_many"),
     ])
     func `A value that is not allowed is refused at its parameter`(_ query: String, _ fault: String)
     {
         let found = read(query)
         #expect(found.problem?.status == 422)
         #expect(found.faults == [fault])
+    }
+
+    @Test func `Agents filter by who has a conversation, its label and its handler`() {
+        let found = list("assignee=kim%20lee&label=f%C3%BCr+sp%C3%A4ter&handler=human")?.filter
+        guard case .somebody(let name)? = found?.assignee else {
+            Issue.record("an assignee was named")
+            return
+        }
+        #expect(name.text == "kim lee" && found?.label?.text == "für später")
+        #expect(found?.handler == .human && list("handler=bot")?.filter.handler == .bot)
+        for query in ["assignee=", "assignee"] {
+            guard case .nobody? = list(query)?.filter.assignee else {
+                Issue.record("\(query) asks for what is assigned to nobody")
+                continue
+            }
+        }
+        #expect(list("")?.filter.assignee == nil && list("")?.filter.label == nil)
+        #expect(read("assignee=" + text(129)).faults == ["/assignee format"])
+        #expect(read("label=" + text(64)).value?.filter.label?.count == 64)
+        #expect(read("label=" + text(65)).faults == ["/label format"])
+    }
+
+    @Test func `Words are read, and bounded`() {
+        #expect(read("q=two+%22words%22").value?.words?.expression.text == "\"two\" \"words\"")
+        #expect(read("q=%22").value?.words?.expression.text == "")
+        #expect(read("q=" + text(256)).value?.words != nil && read("").value?.words == nil)
+        #expect(read("q=" + text(257)).faults == ["/q format"])
     }
 
     @Test func `A user id above the limit is refused, and all faults are told together`() {
@@ -120,7 +150,7 @@ private func cursor(_ id: Identifier, _ order: PageOrder, _ direction: PageDirec
         #expect(page?.afterSeq == 3 && page?.beforeSeq == 9 && page?.conversation == id)
         let found = list("status=closed&channel=web")
         #expect(
-            found?.status == .closed && found?.channel == .web && found?.after == nil
+            found?.filter.status == .closed && found?.filter.channel == .web && found?.after == nil
                 && found?.before == nil)
     }
 
@@ -148,6 +178,26 @@ private func cursor(_ id: Identifier, _ order: PageOrder, _ direction: PageDirec
         #expect(throws: Problem.self) { try query?.history(id, scope, origin(isSocket: false)) }
         #expect(throws: Problem.self) { try query?.list(scope, origin(isSocket: false)) }
         #expect(history("cursor=" + text) == nil && list("cursor=" + text) == nil)
+    }
+
+    @Test func `A search has cursors of its own, and one order`() throws {
+        let found = try #require(list("q=a&status=open&limit=7"))
+        #expect(found.terms?.expression.text == "\"a\"" && found.terms?.position == nil)
+        #expect(found.filter.status == .open && found.limit == 7 && found.direction == .forward)
+        for (direction, place) in [(PageDirection.forward, 7), (.backward, Int64.max - 1)] {
+            let writer = ByteWriter(capacity: 64)
+            let position = SearchPosition(newest: 9, place: place)
+            Cursor.write(position, direction, into: writer)
+            let next = try #require(list("q=a&cursor=" + writer.string()))
+            #expect(next.terms?.position == position && next.direction == direction)
+            #expect(list("cursor=" + writer.string()) == nil, "no list takes it without words")
+            #expect(history("cursor=" + writer.string()) == nil)
+        }
+        #expect(list("q=a&cursor=" + cursor(id, .descending, .forward)) == nil)
+        #expect(list("q=a&order=asc") == nil && list("q=a&order=desc") != nil)
+        for made in ["s1", "s0" + text(32), "s1" + String(repeating: "f", count: 32)] {
+            #expect(list("q=a&cursor=" + made) == nil)
+        }
     }
 
     @Test func `A cursor of a history is none of a list, and the other way round`() {

@@ -123,6 +123,9 @@ import Testing
         _ scope: Scope = scope(), status: ConversationStatus? = nil, channel: Channel? = nil,
         order: PageOrder = .descending, cursor: String? = nil, limit: Int = 50
     ) throws -> ReadJob {
+        var filter = ListFilter()
+        filter.status = status
+        filter.channel = channel
         var (order, direction, after, before) = (
             order, PageDirection.forward, Identifier?.none, Identifier?.none
         )
@@ -139,7 +142,7 @@ import Testing
         }
         return .list(
             ListQuery(
-                origin: origin, scope: scope, status: status, channel: channel, order: order,
+                origin: origin, scope: scope, filter: filter, order: order,
                 direction: direction, after: after, before: before, limit: limit))
     }
 

@@ -81,7 +81,7 @@ import Testing
         else { return }
         #expect(rows.map(\.lastSeq) == [10])
         let list = ListQuery(
-            origin: origin, scope: scope(), status: nil, channel: nil, order: .descending,
+            origin: origin, scope: scope(), filter: ListFilter(), order: .descending,
             direction: .forward, after: nil, before: nil, limit: 5)
         for job in [history(log.row.id), .list(list)] {
             let text = desk.page(job)?.text ?? ""

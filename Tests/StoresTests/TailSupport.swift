@@ -38,7 +38,7 @@ final class Desk {
         reader = try MessageReader(
             path: path, tail: tail,
             directoryStore: try DirectoryStore(path: files.file("directory.db")),
-            directory: tenants(), links: [], bell: bell, isStopping: StopFlag(),
+            directory: tenants(), links: [], bell: bell, metrics: metrics, isStopping: StopFlag(),
             log: { lines.add($0.text) })
     }
 

@@ -27,6 +27,8 @@ from urllib.parse import urlencode, urlsplit
 import jwt
 import pytest
 
+import described
+
 ARTIFACTS = Path(__file__).parent / "artifacts"
 JWT_SECRET = "black-box-secret-" + "0123456789abcdef" * 4  # 81 bytes: long enough for HS512
 PROBLEM = "application/problem+json"
@@ -556,6 +558,7 @@ class Client:
         if response.version == "HTTP/1.0" or "close" in response.header("Connection", "").lower() or self.connection.ended:
             self.close()
         assert response.header("X-Request-ID"), f"every answer carries X-Request-ID: {response!r}"
+        described.check_answer(method, target, response)
         return response
 
     def get(self, path, **options):
@@ -899,6 +902,7 @@ class ChatSocket:
         assert isinstance(frame, dict) and isinstance(frame.get("type"), str), f"not a frame of the contract: {frame}"
         if frame["type"] == "error":
             check_problem_object(frame["problem"])
+        described.check_frame(frame)
         self.frames.append(frame)
         self.unread.append(frame)
         return frame

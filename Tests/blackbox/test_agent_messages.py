@@ -1,5 +1,8 @@
 """What agents say: to the user, and among themselves, which no end user ever sees."""
 
+import threading
+import time
+
 import pytest
 
 from conftest import check_message, check_problem, texts, unique
@@ -170,3 +173,49 @@ def test_what_is_internal_stays_so_over_a_crash(launch):
         service.restart()
         assert service.client("kim", role="agent").log(conversation_id)[-1] == note
         assert "secret" not in repr(service.client("ann").conversation(conversation_id))
+
+
+# Long polling
+
+
+def wait_for(client, conversation_id, after, seconds):
+    began = time.monotonic()
+    response = client.get(
+        f"/api/v2/chat/conversations/{conversation_id}", query={"after_seq": after}, headers={"Prefer": f"wait={seconds}"}
+    )
+    assert response.status == 200, repr(response)
+    return response.json["data"], time.monotonic() - began
+
+
+def test_a_note_that_is_there_does_not_end_the_users_wait(alice, agent, conversation_id):
+    note = replied(agent, conversation_id, "Careful", visibility="internal")
+    entries, seconds = wait_for(alice, conversation_id, note["seq"] - 1, 1)
+    assert entries == [] and seconds > 0.9
+    entries, seconds = wait_for(agent, conversation_id, note["seq"] - 1, 10)
+    assert entries == [note] and seconds < 5
+
+
+def test_behind_a_note_that_is_there_the_user_still_waits_for_what_is_public(alice, agent, conversation_id):
+    note = replied(agent, conversation_id, "Careful", visibility="internal")
+    public = []
+    timer = threading.Timer(0.4, lambda: public.append(replied(agent, conversation_id, "Here I am")))
+    timer.start()
+    entries, seconds = wait_for(alice, conversation_id, note["seq"] - 1, 10)
+    timer.join()
+    assert entries == public and 0.2 < seconds < 5
+
+
+def test_a_note_that_comes_does_not_end_the_users_wait(alice, agent, conversation_id):
+    last = alice.conversation(conversation_id)["conversation"]["last_seq"]
+    timer = threading.Timer(0.3, lambda: replied(agent, conversation_id, "Careful", visibility="internal"))
+    timer.start()
+    entries, seconds = wait_for(alice, conversation_id, last, 1)
+    timer.join()
+    assert entries == [] and seconds > 0.9
+
+
+def test_what_is_public_before_a_note_is_answered_at_once(alice, agent, conversation_id):
+    message = replied(agent, conversation_id, "Here I am")
+    replied(agent, conversation_id, "Careful", visibility="internal")
+    entries, seconds = wait_for(alice, conversation_id, message["seq"] - 1, 10)
+    assert entries == [message] and seconds < 5

@@ -37,6 +37,13 @@ int cl_lock_file(const char *_Nonnull path);
 int cl_pin_self(int cpu);
 int cl_processor_count(void);
 void cl_name_self(const char *_Nonnull name);
+/// The calling thread runs only when nothing else wants to (SCHED_IDLE), or as it did before. Returns 0 or -errno.
+int cl_run_idle(int idle);
+/// Takes a thread that runs idle back to the usual policy.
+int cl_run_usually(int thread);
+int cl_thread_id(void);
+/// Processor time that the calling thread has used.
+uint64_t cl_thread_cpu_nanoseconds(void);
 uint64_t cl_monotonic_nanoseconds(void);
 uint64_t cl_realtime_milliseconds(void);
 int cl_raise_descriptor_limit(void);

@@ -13,6 +13,9 @@ import ChatModel
 
 struct LogRow {
     let seq: UInt64
+    let kind: EntryKind
+    /// The seq of the message that it is about, or answers; 0 for none.
+    let answersSeq: UInt64
     let body: ByteSlice
 }
 
@@ -45,17 +48,19 @@ final class LogReader {
 
     private let connection: SQLiteConnection
     private let tail: LogTail
-    private let scratch = ByteWriter(capacity: 4096)
+    let scratch = ByteWriter(capacity: 4096)
+    let lookups: ChangeStatements
     private let begin: SQLiteStatement
     private let end: SQLiteStatement
-    private let logged: SQLiteStatement
+    let logged: SQLiteStatement
     private let lastEntries: SQLiteStatement
-    private let ascending: SQLiteStatement
+    let ascending: SQLiteStatement
     private let descending: SQLiteStatement
 
     init(_ connection: SQLiteConnection, _ tail: LogTail) throws(SQLiteError) {
         self.connection = connection
         self.tail = tail
+        lookups = try ChangeStatements(connection)
         begin = try connection.prepare("BEGIN")
         end = try connection.prepare("COMMIT")
         logged = try connection.prepare(LoggedEntry.query)
@@ -116,7 +121,8 @@ final class LogReader {
 
     // MARK: Rows
 
-    /// At most `limit` rows within the bounds, the nearest to the end where `order` begins.
+    /// At most `limit` rows within the bounds, the nearest to the end where `order` begins, each as
+    /// it is now.
     func rows(
         of conversation: Identifier, _ tail: [IndexedEntry], _ bounds: LogBounds,
         _ order: PageOrder, limit: Int
@@ -132,7 +138,7 @@ final class LogReader {
             try read(tail.reversed(), bounds, limit: limit, into: &rows)
             try readTable(conversation, tail, bounds, order, limit: limit, into: &rows)
         }
-        return rows
+        return try current(rows, of: conversation, tail)
     }
 
     private func read(
@@ -151,7 +157,9 @@ final class LogReader {
 
     private func row(_ statement: SQLiteStatement) throws(SQLiteError) -> LogRow {
         let found = try statement.loggedEntry(scratch)
-        return LogRow(seq: found.entry.seq, body: found.body)
+        return LogRow(
+            seq: found.entry.seq, kind: found.entry.kind, answersSeq: found.entry.answersSeq,
+            body: found.body)
     }
 
     private func readTable(
@@ -174,7 +182,7 @@ final class LogReader {
     }
 
     /// The seq before which the table is asked; SQLite's integers have a sign.
-    private static func tableEnd(_ tail: [IndexedEntry]) -> UInt64 {
+    static func tableEnd(_ tail: [IndexedEntry]) -> UInt64 {
         tail.first?.seq ?? UInt64(Int64.max)
     }
 }

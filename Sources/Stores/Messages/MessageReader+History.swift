@@ -4,7 +4,7 @@ import Bytes
 import ChatModel
 
 extension MessageReader {
-    private func conversation(
+    func conversation(
         _ id: Identifier, in scope: Scope
     ) throws(SQLiteError) -> Conversation? {
         guard let found = try conversation(id), found.tenant == scope.tenant,
@@ -13,10 +13,10 @@ extension MessageReader {
         return found
     }
 
-    private static func unknown(_ origin: Origin) -> Answer {
+    static func unknown(_ origin: Origin) -> Answer {
         Answer(
             origin: origin, frameID: nil,
-            result: .failure(Problem(.notFound, "There is no such conversation.")))
+            result: .failure(TargetQuery.unknownConversation))
     }
 
     func show(_ query: ConversationQuery) throws(SQLiteError) -> Answer {

@@ -1,22 +1,26 @@
 // Pages of conversations.
+//
+// A list walks one index in the order of id: that of its rarest filter (ListSource). What the other
+// filters leave out is walked over, and a page ends after Limits.listScannedMax rows at the latest:
+// it may be short, or empty, and still have a cursor to go on from.
 
 import Bytes
 import ChatModel
+import Synchronization
 
 extension MessageReader {
     func list(_ query: ListQuery) throws(SQLiteError) -> Answer {
-        let statement = try listStatement(query)
-        defer { statement.reset() }
-        bind(query, to: statement)
-        var rows: [Conversation] = []
-        while rows.count <= query.limit, try statement.step() {
-            if let next = row(statement) { rows.append(next) }
+        let walk = try walk(query)
+        var rows = walk.rows
+        let hasMore = rows.count > query.limit || walk.wasCutOff
+        var edge = walk.wasCutOff ? walk.last : nil
+        if rows.count > query.limit {
+            rows.removeLast()
+            edge = rows.last?.id
         }
-        // The logs are read next, each in two parts; see conversation(_:).
-        statement.reset()
-        let hasMore = rows.count > query.limit
-        if hasMore { rows.removeLast() }
-        if query.direction == .backward { rows.reverse() }
+        let isForward = query.direction == .forward
+        let near = rows.first?.id ?? query.boundIncluded
+        if !isForward { rows.reverse() }
         writer.removeAll()
         writer.append("{\"data\":[")
         for (index, row) in rows.enumerated() {
@@ -26,13 +30,11 @@ extension MessageReader {
             shown.show(activity)
             shown.write(into: writer, unread: activity.unread)
         }
-        let isForward = query.direction == .forward
         writer.append("],\"page\":{\"next_cursor\":")
-        appendCursor(hasMore || !isForward ? rows.last?.id : nil, query.order, .forward)
+        appendCursor(isForward ? edge : near, query.order, .forward)
         writer.append(",\"prev_cursor\":")
-        let cameFromCursor = query.after != nil || query.before != nil
-        let hasEarlier = isForward ? cameFromCursor : hasMore
-        appendCursor(hasEarlier ? rows.first?.id : nil, query.order, .backward)
+        let cameFromCursor = query.boundIncluded != nil
+        appendCursor(isForward ? (cameFromCursor ? near : nil) : edge, query.order, .backward)
         writer.append(hasMore || !isForward ? ",\"has_more\":true}}" : ",\"has_more\":false}}")
         return answer(query.origin, writer.block())
     }
@@ -44,29 +46,141 @@ extension MessageReader {
         writer.append(0x22)
     }
 
+    /// What a walk found, in its own order: at most one row more than the page has room for.
+    private struct Walk {
+        var rows: [Conversation] = []
+        var last: Identifier?
+        var wasCutOff = false
+    }
+
+    private func walk(_ query: ListQuery) throws(SQLiteError) -> Walk {
+        let statement = try listStatement(query)
+        // The logs are read next, each in two parts; see conversation(_:).
+        defer { statement.reset() }
+        bind(query, to: statement)
+        var found = Walk()
+        var scanned = 0
+        while found.rows.count <= query.limit, try statement.step() {
+            scanned += 1
+            found.last = statement.identifier(0)
+            guard statement.integer(Self.fitsColumn) == 1, let next = row(statement) else {
+                continue
+            }
+            found.rows.append(next)
+        }
+        found.wasCutOff = scanned == listScannedMax && found.rows.count <= query.limit
+        if found.wasCutOff { metrics.listsCutOff.wrappingAdd(1, ordering: .relaxed) }
+        return found
+    }
+
+    // MARK: SQL
+
+    private static let fitsColumn: Int32 = 15
+
     private func listStatement(_ query: ListQuery) throws(SQLiteError) -> SQLiteStatement {
-        var sql = "SELECT \(Self.columns) FROM conversations WHERE tenant=?1"
-        if query.scope.userID != nil { sql += " AND user_id=?2" }
-        if query.status != nil { sql += " AND status=?3" }
-        if query.channel != nil { sql += " AND channel=?4" }
-        if query.after != nil { sql += " AND id>?5" }
-        if query.before != nil { sql += " AND id<?6" }
-        let readOrder = query.direction == .forward ? query.order : query.order.reversed
-        sql += readOrder == .ascending ? " ORDER BY id" : " ORDER BY id DESC"
-        sql += " LIMIT ?7"
+        let sql = Self.sql(query)
         if let known = lists[sql] { return known }
         let made = try connection.prepare(sql)
         lists[sql] = made
         return made
     }
 
+    static func sql(_ query: ListQuery) -> String {
+        let source = ListSource(query)
+        let readOrder = query.direction == .forward ? query.order : query.order.reversed
+        let way = "\(readOrder == .ascending ? "" : " DESC") LIMIT ?8"
+        var select = """
+            SELECT \(Self.columns), \(fits(query)) AS fits FROM \(source.table) WHERE \
+            \(source.condition)
+            """
+        if query.after != nil { select += " AND \(source.id)>?6" }
+        if query.before != nil { select += " AND \(source.id)<?7" }
+        guard source.isByStatus else { return "\(select) ORDER BY \(source.id)\(way)" }
+        // Within one status the index has the order of id. SQLite merges the parts as it walks.
+        let statuses = query.filter.status.map { [$0] } ?? ConversationStatus.allCases
+        let parts = statuses.map { "\(select) AND status=\($0.rawValue)" }
+        return parts.joined(separator: " UNION ALL ") + " ORDER BY id\(way)"
+    }
+
+    /// SQL that is 1 where every filter fits.
+    private static func fits(_ query: ListQuery) -> String {
+        let filter = query.filter
+        var terms = ["1"]
+        if let status = filter.status { terms.append("status=\(status.rawValue)") }
+        if let channel = filter.channel { terms.append("channel=\(channel.rawValue)") }
+        if let handler = filter.handler { terms.append("handler_type=\(handler.rawValue)") }
+        switch filter.assignee {
+        case .somebody: terms.append("assignee IS ?3")
+        case .nobody: terms.append("assignee IS NULL")
+        case nil: break
+        }
+        if filter.label != nil {
+            terms.append(
+                """
+                EXISTS(SELECT 1 FROM labels WHERE labels.tenant_id=?1 AND labels.label=?4 \
+                AND labels.conversation=conversations.id)
+                """)
+        }
+        return terms.joined(separator: " AND ")
+    }
+
     private func bind(_ query: ListQuery, to statement: SQLiteStatement) {
         statement.bind(1, text: query.scope.tenantName)
         if let userID = query.scope.userID { statement.bind(2, text: userID) }
-        if let status = query.status { statement.bind(3, UInt64(status.rawValue)) }
-        if let channel = query.channel { statement.bind(4, UInt64(channel.rawValue)) }
-        if let after = query.after { statement.bind(5, after) }
-        if let before = query.before { statement.bind(6, before) }
-        statement.bind(7, UInt64(query.limit + 1))
+        if case .somebody(let name) = query.filter.assignee { statement.bind(3, text: name) }
+        if let label = query.filter.label { statement.bind(4, text: label) }
+        if let after = query.after { statement.bind(6, after) }
+        if let before = query.before { statement.bind(7, before) }
+        statement.bind(8, UInt64(listScannedMax))
+    }
+}
+
+extension ListQuery {
+    /// Where the other direction begins when nothing is shown: just beyond the bound, so that what
+    /// stands at it is shown.
+    fileprivate var boundIncluded: Identifier? {
+        if let before { return before.neighbourBefore }
+        return after?.neighbourBehind
+    }
+}
+
+extension Identifier {
+    /// Its neighbours in the order of ids.
+    fileprivate var neighbourBefore: Identifier {
+        Identifier(high: low == 0 ? high &- 1 : high, low: low &- 1)
+    }
+    fileprivate var neighbourBehind: Identifier {
+        Identifier(high: low == .max ? high &+ 1 : high, low: low &+ 1)
+    }
+}
+
+/// The index that a list walks, in SQL.
+private struct ListSource {
+    var table = "conversations INDEXED BY "
+    var condition = "conversations.tenant=?1"
+    /// The column of the index that has the id.
+    var id = "id"
+    /// The index has status before id.
+    var isByStatus = false
+
+    init(_ query: ListQuery) {
+        if query.scope.userID != nil {
+            table += "conversations_user"
+            condition += " AND user_id=?2"
+        } else if case .somebody = query.filter.assignee {
+            table += "conversations_assignee"
+            condition += " AND assignee=?3"
+        } else if query.filter.label != nil {
+            table = "labels CROSS JOIN conversations ON conversations.id=labels.conversation"
+            condition = "labels.tenant_id=?1 AND labels.label=?4"
+            id = "labels.conversation"
+        } else if query.filter.handler == .human {
+            table += "conversations_human"
+            condition += " AND handler_type=1"
+            isByStatus = true
+        } else {
+            table += "conversations_status"
+            isByStatus = true
+        }
     }
 }

@@ -23,6 +23,11 @@ final class MessageReader {
     private let bell: Doorbell
     private let isStopping: StopFlag
     private let log: @Sendable (StoreNotice) -> Void
+    let metrics: StoreMetrics
+    /// Changed by tests, before the first job.
+    var listScannedMax = Limits.listScannedMax
+    /// nil: this reader does not search.
+    let finder: (any ConversationFinder)?
     let logs: LogReader
     let writer = ByteWriter(capacity: 65_536)
     private let conversationByID: SQLiteStatement
@@ -37,8 +42,8 @@ final class MessageReader {
 
     init(
         path: String, tail: LogTail, directoryStore: DirectoryStore, directory: TenantDirectory,
-        links: [ReaderLink], bell: Doorbell, isStopping: StopFlag,
-        log: @escaping @Sendable (StoreNotice) -> Void
+        links: [ReaderLink], bell: Doorbell, metrics: StoreMetrics, isStopping: StopFlag,
+        finder: (any ConversationFinder)? = nil, log: @escaping @Sendable (StoreNotice) -> Void
     ) throws(SQLiteError) {
         connection = try SQLiteConnection(path: path, isReadOnly: true)
         try connection.run(MessageSchema.readerSettings)
@@ -46,6 +51,8 @@ final class MessageReader {
         self.directory = directory
         self.links = links
         self.bell = bell
+        self.metrics = metrics
+        self.finder = finder
         self.isStopping = isStopping
         self.log = log
         logs = try LogReader(connection, tail)
@@ -93,8 +100,12 @@ final class MessageReader {
                 return .ownerRead(.user(key, try openConversations(of: key)))
             case .conversation(let query): return .answer(try show(query))
             case .history(let query): return .answer(try history(query))
-            case .list(let query): return .answer(try list(query))
+            case .list(let query):
+                if let terms = query.terms { return .answer(try search(query, terms)) }
+                return .answer(try list(query))
             case .replay(let query): return .replayed(try replay(query))
+            case .message(let query): return .answer(try message(query))
+            case .target(let query): return try target(query)
             case .apiKey(let id): return .apiKey(id: id, try directoryStore.apiKey(id: id))
             case .claim(let origin, let key): return .answer(try claim(origin, key))
             }
@@ -115,6 +126,10 @@ final class MessageReader {
         case .history(let query):
             return .answer(Answer(origin: query.origin, frameID: nil, result: .failure(problem)))
         case .list(let query):
+            return .answer(Answer(origin: query.origin, frameID: nil, result: .failure(problem)))
+        case .message(let query):
+            return .answer(Answer(origin: query.origin, frameID: nil, result: .failure(problem)))
+        case .target(let query):
             return .answer(Answer(origin: query.origin, frameID: nil, result: .failure(problem)))
         case .replay(let query):
             return .replayed(
@@ -176,14 +191,18 @@ final class MessageReader {
         return details
     }
 
-    func conversation(_ id: Identifier) throws(SQLiteError) -> Conversation? {
+    /// A conversation's row without what its log says.
+    func plainRow(_ id: Identifier) throws(SQLiteError) -> Conversation? {
         let statement = conversationByID
-        defer { statement.reset() }
-        statement.bind(1, id)
-        guard try statement.step(), var found = row(statement) else { return nil }
         // A statement that is open holds the table as it was when it began. Logs are read in two
         // parts, the table after the tail, so it must be closed first.
-        statement.reset()
+        defer { statement.reset() }
+        statement.bind(1, id)
+        return try statement.step() ? row(statement) : nil
+    }
+
+    func conversation(_ id: Identifier) throws(SQLiteError) -> Conversation? {
+        guard var found = try plainRow(id) else { return nil }
         found.lastSeq = try logs.activity(of: logs.tail(of: id), in: id).lastSeq
         return found
     }

@@ -8,7 +8,13 @@
 // lists look at. It is the arbiter of order. keys is the arbiter of duplicates; a user's keys stand
 // together, since they begin with a hash of the user. Both are filled late, many entries of one
 // conversation at a time (MessageWriter+Folding); what is not in them yet is the tail: it stands in
-// log and in memory (LogTail). All rows of log up to progress.folded_through are in entries.
+// log and in memory (LogTail). entries_changes finds what was done to a message, which `answers`
+// names in these entries; other entries are not in it. All rows of log up to progress.folded_through are in entries.
+//
+// Lists walk an index of conversations in the order of id, one for each filter that leaves few
+// (MessageReader+Lists). A conversation that no human has touched is in two of them, as it must be
+// to be listed at all; its insert pays for none of the others. labels has a row for each label of a
+// conversation, kept by a trigger.
 //
 // flags: 1 inbound, 2 accepted only (its sender did not wait), 8 internal (the end user never sees
 // it). Ids are 16-byte big-endian blobs, so that they sort by time.
@@ -26,17 +32,42 @@ enum MessageSchema {
             updated_at INTEGER NOT NULL, version INTEGER NOT NULL, assignee TEXT, handler_id TEXT,
             labels TEXT, priority INTEGER NOT NULL DEFAULT 0, attributes TEXT) WITHOUT ROWID;
         CREATE INDEX IF NOT EXISTS conversations_user ON conversations(tenant, user_id, id);
-        CREATE INDEX IF NOT EXISTS conversations_tenant ON conversations(tenant, id);
+        CREATE INDEX IF NOT EXISTS conversations_status ON conversations(tenant, status, id);
+        DROP INDEX IF EXISTS conversations_tenant;
+        CREATE INDEX IF NOT EXISTS conversations_human ON conversations(tenant, status, id)
+        WHERE handler_type=1;
+        CREATE INDEX IF NOT EXISTS conversations_assignee ON conversations(tenant, assignee, id)
+        WHERE assignee IS NOT NULL;
         CREATE TABLE IF NOT EXISTS log(number INTEGER PRIMARY KEY, entries BLOB NOT NULL);
         CREATE TABLE IF NOT EXISTS entries(
             conversation BLOB NOT NULL, seq INTEGER NOT NULL, kind INTEGER NOT NULL,
             flags INTEGER NOT NULL, created_at INTEGER NOT NULL, answers INTEGER NOT NULL,
             row INTEGER NOT NULL, offset INTEGER NOT NULL, bytes INTEGER NOT NULL,
             PRIMARY KEY(conversation, seq)) WITHOUT ROWID;
+        CREATE INDEX IF NOT EXISTS entries_changes ON entries(conversation, kind, answers)
+            WHERE kind=1 OR kind=2 OR kind=3;
         CREATE TABLE IF NOT EXISTS keys(
             key BLOB PRIMARY KEY, conversation BLOB NOT NULL, seq INTEGER NOT NULL) WITHOUT ROWID;
         CREATE TABLE IF NOT EXISTS progress(folded_through INTEGER NOT NULL);
         INSERT INTO progress SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM progress);
+        """
+
+    /// Made once, together with its first rows.
+    private static let createLabels = """
+        BEGIN IMMEDIATE;
+        CREATE TABLE labels(
+            tenant_id TEXT NOT NULL, label TEXT NOT NULL, conversation BLOB NOT NULL,
+            PRIMARY KEY(tenant_id, label, conversation)) WITHOUT ROWID;
+        CREATE TRIGGER labels_follow AFTER UPDATE OF labels ON conversations
+        WHEN old.labels IS NOT new.labels BEGIN
+            DELETE FROM labels WHERE tenant_id=old.tenant AND conversation=old.id
+            AND label IN (SELECT value FROM json_each(old.labels));
+            INSERT OR IGNORE INTO labels
+            SELECT new.tenant, value, new.id FROM json_each(new.labels);
+        END;
+        INSERT OR IGNORE INTO labels
+        SELECT tenant, value, conversations.id FROM conversations, json_each(conversations.labels);
+        COMMIT;
         """
 
     /// Settings of the one connection that writes. FULL: a commit returns when the log is on the
@@ -69,8 +100,18 @@ enum MessageSchema {
             )
         }
         try connection.run(create)
+        if try !hasTable("labels", connection) { try connection.run(createLabels) }
         if found == 0 { try connection.run("PRAGMA user_version=\(MessageSchema.version)") }
         return connection
+    }
+
+    private static func hasTable(
+        _ name: String, _ connection: SQLiteConnection
+    ) throws(SQLiteError) -> Bool {
+        let select = try connection.prepare("SELECT 1 FROM sqlite_master WHERE name=?")
+        defer { select.reset() }
+        select.bind(1, text: name)
+        return try select.step()
     }
 }
 

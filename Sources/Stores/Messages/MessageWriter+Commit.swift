@@ -225,6 +225,7 @@ extension MessageWriter {
         for row in rows {
             ledger.didAppend(staged[row.units], row: row.number)
         }
+        metrics.lastRow.set(UInt64(ledger.nextRow - 1))
         metrics.entries.add(UInt64(staged.reduce(0) { $0 + $1.entries.count }))
         didFold(fold)
         staged.removeAll(keepingCapacity: true)

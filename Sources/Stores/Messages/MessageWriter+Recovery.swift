@@ -25,6 +25,7 @@ extension MessageWriter {
             try takeUp(entries, row: number)
         }
         select.reset()
+        metrics.lastRow.set(UInt64(ledger.nextRow - 1))
         guard !ledger.isEmpty else { return }
         let count = ledger.entries
         while !ledger.isEmpty, foldInOwnTransaction(limit: ledger.foldLimit(), all: true) {}

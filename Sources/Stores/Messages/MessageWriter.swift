@@ -25,6 +25,8 @@ public enum StoreEvent: Sendable {
     case ownerRead(OwnerReadResult)
     case answer(Answer)
     case replayed(ReplayPage)
+    /// The message that a change is about; one that is not there is answered.
+    case target(TargetQuery, ChangeTarget)
     case apiKey(id: UInt64, APIKeyRecord?)
 }
 
@@ -33,6 +35,10 @@ public final class StoreMetrics: Sendable {
     public let commitMicroseconds = Histogram.microseconds()
     public let entries = Counter()
     public let failures = Counter()
+    /// The last row of the log.
+    public let lastRow = Counter()
+    /// Pages of lists that ended before they were full because they had looked at enough.
+    public let listsCutOff = Atomic<UInt64>(0)
     /// 1 while the last commit succeeded.
     public let isWritable = Counter()
     public init() { isWritable.set(1) }
@@ -55,6 +61,8 @@ final class MessageWriter {
     let log: @Sendable (StoreNotice) -> Void
     private let links: [WriterLink]
     private let bell: Doorbell
+    /// Of whoever follows the log; rung after a commit, and after those who wait for it are told.
+    private let followerBell: Doorbell?
     private let isStopping: StopFlag
 
     var ledger: FoldLedger
@@ -79,7 +87,8 @@ final class MessageWriter {
 
     init(
         connection: SQLiteConnection, tail: LogTail, rules: FoldRules, directory: TenantDirectory,
-        links: [WriterLink], bell: Doorbell, metrics: StoreMetrics, isStopping: StopFlag,
+        links: [WriterLink], bell: Doorbell, followerBell: Doorbell? = nil, metrics: StoreMetrics,
+        isStopping: StopFlag,
         log: @escaping @Sendable (StoreNotice) -> Void
     ) throws(SQLiteError) {
         self.connection = connection
@@ -87,6 +96,7 @@ final class MessageWriter {
         self.directory = directory
         self.links = links
         self.bell = bell
+        self.followerBell = followerBell
         self.metrics = metrics
         self.isStopping = isStopping
         self.log = log
@@ -127,6 +137,7 @@ final class MessageWriter {
         }
         batch.removeAll(keepingCapacity: true)
         flush()
+        followerBell?.ringIfAsleep()
     }
 
     /// Outcomes are never dropped: while a core's ring is full, they wait and are tried again.

@@ -73,28 +73,57 @@ public struct HistoryQuery: Sendable {
     }
 }
 
+/// Which conversations of a scope are listed: those that fit all that is set.
+public struct ListFilter: Sendable {
+    public enum Assignee: Sendable {
+        case nobody
+        case somebody(ByteBlock)
+    }
+
+    public var status: ConversationStatus?
+    public var channel: Channel?
+    public var assignee: Assignee?
+    public var label: ByteBlock?
+    public var handler: HandlerType?
+
+    public init() {}
+}
+
+/// What is searched for. With it a list is in the order of the newest matches.
+public struct SearchTerms: Sendable {
+    /// A full-text expression that is safe to run (SearchWords); empty finds nothing.
+    public let expression: ByteBlock
+    public let position: SearchPosition?
+
+    public init(expression: ByteBlock, position: SearchPosition?) {
+        self.expression = expression
+        self.position = position
+    }
+}
+
 /// A page of conversations, by id (which is by creation time), newest first unless ascending.
 public struct ListQuery: Sendable {
     public let origin: Origin
     public let scope: Scope
-    public let status: ConversationStatus?
-    public let channel: Channel?
+    public let filter: ListFilter
     public let order: PageOrder
     public let direction: PageDirection
     /// Exclusive bounds.
     public let after: Identifier?
     public let before: Identifier?
     public let limit: Int
+    /// nil: all that fits the filter is listed.
+    public let terms: SearchTerms?
 
     public init(
-        origin: Origin, scope: Scope, status: ConversationStatus?, channel: Channel?,
-        order: PageOrder,
-        direction: PageDirection, after: Identifier?, before: Identifier?, limit: Int
+        origin: Origin, scope: Scope, filter: ListFilter, order: PageOrder,
+        direction: PageDirection, after: Identifier?, before: Identifier?, limit: Int,
+        terms: SearchTerms? = nil
     ) {
+        self.terms = terms
         self.origin = origin
         self.scope = scope
-        self.status = status
-        self.channel = channel
+        self.filter = filter
         self.order = order
         self.direction = direction
         self.after = after
@@ -124,6 +153,49 @@ public struct ReplayQuery: Sendable {
     }
 }
 
+/// One message as it is now.
+public struct MessageQuery: Sendable {
+    public let origin: Origin
+    public let scope: Scope
+    public let conversation: Identifier
+    public let seq: UInt64
+    /// The request that it answers was answered before.
+    public let isReplay: Bool
+
+    public init(
+        origin: Origin, scope: Scope, conversation: Identifier, seq: UInt64, isReplay: Bool
+    ) {
+        self.origin = origin
+        self.scope = scope
+        self.conversation = conversation
+        self.seq = seq
+        self.isReplay = isReplay
+    }
+}
+
+/// What is to be changed of a message, and by whom: the message is looked for first.
+public struct TargetQuery: Sendable {
+    public let origin: Origin
+    public let scope: Scope
+    public let principal: Principal
+    public let conversation: Identifier
+    public let change: MessageChange
+
+    public init(
+        origin: Origin, scope: Scope, principal: Principal, conversation: Identifier,
+        change: MessageChange
+    ) {
+        self.origin = origin
+        self.scope = scope
+        self.principal = principal
+        self.conversation = conversation
+        self.change = change
+    }
+
+    public static let unknownConversation = Problem(.notFound, "There is no such conversation.")
+    public static let unknownMessage = Problem(.notFound, "There is no such message.")
+}
+
 /// Frames for one socket, in order.
 public struct ReplayPage: Sendable {
     public let origin: Origin
@@ -147,6 +219,8 @@ public enum ReadJob: Sendable {
     case history(HistoryQuery)
     case list(ListQuery)
     case replay(ReplayQuery)
+    case message(MessageQuery)
+    case target(TargetQuery)
     case apiKey(id: UInt64)
     /// A guest wants this user id: answered 200 when nobody has it, 403 otherwise.
     case claim(Origin, UserKey)
@@ -154,8 +228,8 @@ public enum ReadJob: Sendable {
 
 /// Positions in lists as clients see them: opaque, but checked when they come back.
 ///
-/// Text: `h` or `l`, a digit for order and direction, then hexadecimal: 16 digits of a seq, or 32
-/// of an id.
+/// Text: `h`, `l` or `s`, a digit for order and direction, then hexadecimal: 16 digits of a seq, 32
+/// of an id, or 16 each of a search's two places.
 public enum Cursor {
     public static func write(
         seq: UInt64, _ order: PageOrder, _ direction: PageDirection, into writer: ByteWriter
@@ -172,6 +246,28 @@ public enum Cursor {
         writer.append(0x30 + order.rawValue + direction.rawValue)
         writer.append(hex: id.high)
         writer.append(hex: id.low)
+    }
+
+    /// Searches know one order.
+    public static func write(
+        _ position: SearchPosition, _ direction: PageDirection, into writer: ByteWriter
+    ) {
+        writer.append(0x73)
+        writer.append(0x30 + PageOrder.descending.rawValue + direction.rawValue)
+        writer.append(hex: UInt64(bitPattern: position.newest))
+        writer.append(hex: UInt64(bitPattern: position.place))
+    }
+
+    public static func search(
+        _ text: RawSpan
+    ) -> (direction: PageDirection, position: SearchPosition)? {
+        guard text.byteCount == 34, text.byte(at: 0) == 0x73, let way = way(text),
+            way.0 == .descending, let newest = hexadecimal(text.extracting(2..<18)),
+            let place = hexadecimal(text.extracting(18..<34)),
+            // Room for a step in either direction.
+            newest < UInt64(Int64.max), place < UInt64(Int64.max)
+        else { return nil }
+        return (way.1, SearchPosition(newest: Int64(newest), place: Int64(place)))
     }
 
     public static func seq(

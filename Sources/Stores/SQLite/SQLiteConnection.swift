@@ -8,12 +8,18 @@ import CSQLite
 public struct SQLiteError: Error, Sendable, CustomStringConvertible {
     public let code: Int32
     public let message: String
+
+    public init(code: Int32, message: String) {
+        self.code = code
+        self.message = message
+    }
+
     public var description: String { "\(message) (SQLite code \(code))" }
 
     /// The file is damaged or is no database.
     public var isCorruption: Bool { code & 0xFF == SQLITE_CORRUPT || code & 0xFF == SQLITE_NOTADB }
     /// The code for damage that SQLite itself cannot see.
-    static let corruption = SQLITE_CORRUPT
+    public static let corruption = SQLITE_CORRUPT
     public var isConstraint: Bool { code & 0xFF == SQLITE_CONSTRAINT }
 }
 

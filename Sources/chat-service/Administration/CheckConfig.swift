@@ -15,6 +15,7 @@ struct CheckConfig: ParsableCommand {
         let settings = try loadConfiguration()
         do throws(StartupFailure) {
             _ = try settings.loadCredentials()
+            _ = try settings.loadPublicKeys()
         } catch {
             throw fail(error)
         }
