@@ -27,7 +27,7 @@ extension Shard {
         } else {
             try parseBody(assembler, bytes, body)
             let key = try idempotencyKey(assembler, bytes)
-            let tenant = service.directory[principal.tenant]
+            let tenant = directory[principal.tenant]
             change =
                 match.route == .entry
                 ? try messageReader.readEdit(of: message, principal, tenant, key: key)
