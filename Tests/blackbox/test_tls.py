@@ -508,7 +508,7 @@ def test_a_reload_changes_new_handshakes_and_no_connection(renewable):
     fresh = own.issue("renewed")
     fresh.copy_to(identity)
     assert shown(service) == old, "nothing changes before the signal"
-    found = reload(service, "reloaded")
+    found = reload(service, "files were reloaded")
     assert len(found) == 1 and found[0]["level"] == "INFO"
     assert shown(service) == fresh.der != old
     kept.send(PLAINTEXT)
@@ -537,14 +537,14 @@ def test_a_reload_of_broken_files_leaves_the_old_ones(renewable, broken):
         identity.key.write_bytes(own.issue("another").key.read_bytes())
     else:
         identity.certificate.unlink()
-    found = reload(service, "not reloaded")
+    found = reload(service, "files were not reloaded")
     assert len(found) == 1 and found[0]["level"] == "ERROR"
     assert ("TLS_CERT_FILE" if broken in ("certificate", "gone") else "TLS_KEY_FILE") in found[0]["msg"]
     assert shown(service) == old
     chat.say("Still here")
     identity.certificate.write_bytes(good_certificate)
     identity.key.write_bytes(good_key)
-    reload(service, "were reloaded")
+    reload(service, "files were reloaded")
     assert shown(service) == old
     chat.say("And still")
     chat.close()
@@ -561,7 +561,7 @@ def test_a_client_authority_that_is_replaced_lets_nobody_in_any_more(launch, tmp
         session = connection.socket.session
     own.certificate.write_bytes(late.certificate.read_bytes())
     service.process.send_signal(signal.SIGHUP)
-    eventually(lambda: records(service, "were reloaded"), 5, "the reload")
+    eventually(lambda: records(service, "files were reloaded"), 5, "the reload")
     for resumed in (None, session):
         with pytest.raises((ssl.SSLError, ConnectionResetError)):
             with service.raw(context=context, session=resumed) as connection:
