@@ -133,7 +133,7 @@ private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
     }
 
     @Test func `Each route accepts its methods and no other`() {
-        let posts: [Route] = [.guest, .message, .messages, .cancel, .benchSink]
+        let posts: [Route] = [.guest, .message, .messages, .reactions, .cancel, .benchSink]
         let sockets: [Route] = [.socket, .benchEcho, .benchBroadcast]
         let methods: [HTTPMethod] = [.get, .head, .post, .put, .delete, .patch, .options]
         for route in Route.allCases where route != .unknown {
@@ -143,6 +143,8 @@ private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
                         method == .get
                     } else if route == .session {
                         [.get, .head, .delete].contains(method)
+                    } else if route == .entry {
+                        method == .delete || method == .patch
                     } else if route == .conversation {
                         method == .get || method == .head || method == .patch
                     } else { method == .get || method == .head }

@@ -22,7 +22,7 @@ private let early: FoldRules = {
     return rules
 }()
 
-private func principal(_ name: String, _ role: Role = .agent) -> Principal {
+private func principal(_ name: String, _ role: Role) -> Principal {
     Principal(
         tenant: TenantIndex(0), subject: ByteBlock(name), permissions: role.permissions,
         expiresAtSeconds: .max)
@@ -85,12 +85,13 @@ private struct Told {
     }
 
     func target(
-        _ rig: Rig, _ change: MessageChange, by name: String = "ann", _ scope: Scope = whole()
+        _ rig: Rig, _ change: MessageChange, by name: String = "ann", as role: Role = .endUser,
+        _ scope: Scope = whole()
     )
         -> ChangeTarget?
     {
         let query = TargetQuery(
-            origin: origin, scope: scope, principal: principal(name), conversation: id,
+            origin: origin, scope: scope, principal: principal(name, role), conversation: id,
             change: change)
         guard case .target(_, let target)? = rig.read(.target(query)) else { return nil }
         return target
@@ -334,7 +335,8 @@ private let redacted = #""content":{"type":"event","name":"redacted","data":{}}"
             told.say("one", on: rig)
             told.say("two", on: rig)
             func known(
-                _ message: Int, _ emoji: String, by name: String = "ann", key: UInt64? = nil
+                _ message: Int, _ emoji: String, by name: String = "ann", as role: Role = .endUser,
+                key: UInt64? = nil
             )
                 -> ChangeTarget.Known?
             {
@@ -342,7 +344,8 @@ private let redacted = #""content":{"type":"event","name":"redacted","data":{}}"
                     rig,
                     .reaction(
                         to: told.ids[message - 1], emoji: ByteBlock(emoji),
-                        idempotency: key.map { Digest(high: .max, low: $0) }), by: name)?.known
+                        idempotency: key.map { Digest(high: .max, low: $0) }), by: name, as: role)?
+                    .known
             }
             func react(_ emoji: String, key: UInt64? = nil) {
                 told.seq += 1
@@ -366,6 +369,7 @@ private let redacted = #""content":{"type":"event","name":"redacted","data":{}}"
             #expect(known(1, "+")?.isReplay == false && known(1, "+", key: 3)?.isReplay == true)
             #expect(known(1, "-") == nil && known(1, "") == nil)
             #expect(known(1, "+", by: "bob") == nil && known(2, "+") == nil)
+            #expect(known(1, "+", as: .agent) == nil, "an agent of the same name")
             react("-")
             #expect(known(1, "+") == nil && known(1, "-") != nil)
             react("")
