@@ -73,7 +73,7 @@ public enum EntryView {
         _ body: RawSpan, editedTo content: RawSpan, atMilliseconds milliseconds: UInt64,
         into writer: ByteWriter
     ) -> Bool {
-        guard let place = Self.content(of: body) else { return false }
+        guard let place = Self.content(of: body), place.end < body.byteCount else { return false }
         writer.append(body.extracting(0..<place.range.lowerBound))
         writer.append(content)
         writer.append(body.extracting(place.range.upperBound..<body.byteCount - 1))

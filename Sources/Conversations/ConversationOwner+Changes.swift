@@ -9,15 +9,15 @@ import Bytes
 import ChatModel
 
 extension Command {
-    /// True for an edit behind the redaction of the same message: whether that is stored must be
+    /// True for a change behind the redaction of the same message: whether that is stored must be
     /// known first.
     func follows(redactionIn entries: [StoredEntry]) -> Bool {
-        guard case .change(let change, let target) = act, change.deed == .edit else { return false }
+        guard case .change(_, let target) = act else { return false }
         return entries.contains { $0.kind == .redaction && $0.answersSeq == target.seq }
     }
 }
 
-/// The messages of a conversation that were deleted lately.
+/// The messages of a conversation that were deleted lately, by what is stored or on its way.
 struct RecentRedactions {
     private var seqs: [UInt64] = []
     /// All that were deleted by entries behind this one are here.
@@ -33,6 +33,13 @@ struct RecentRedactions {
             knownBehindSeq = redaction - 1
         }
         seqs.append(seq)
+    }
+
+    /// A unit is not stored.
+    mutating func takeBack(_ entries: [StoredEntry]) {
+        for entry in entries where entry.kind == .redaction {
+            seqs.removeAll { $0 == entry.answersSeq }
+        }
     }
 
     /// Another writer has added to the log what nobody here knows.
@@ -69,6 +76,8 @@ extension ConversationOwner {
         builder.append(
             entry, bodies, answersSeq: target.seq, session: .none,
             idempotency: change.idempotency, fingerprint: change.fingerprint, isAcceptedOnly: true)
+        // Known before its outcome is: the next unit is begun while that of this one is told.
+        if change.deed == .redaction { state.redactions.insert(target.seq, by: entry.seq) }
     }
 
     private func refusal(
@@ -95,7 +104,6 @@ extension ConversationOwner {
         switch change.deed {
         case .edit: show(command, seq: target.seq)
         case .redaction:
-            state.redactions.insert(target.seq, by: entry.seq)
             succeed(command.origin, status: 204, Self.nothing)
         case .reaction, .reactionTakenBack:
             succeed(command.origin, status: 201, unit.body(of: entry))

@@ -288,6 +288,7 @@ extension ConversationOwner {
     private func restore(_ flight: InFlight, _ state: ConversationState, lastSeq: UInt64) {
         if let before = flight.rowBefore { state.row = before }
         state.row.lastSeq = lastSeq
+        state.redactions.takeBack(flight.unit.entries)
     }
 
     private func committed(_ flight: InFlight, _ state: ConversationState) {

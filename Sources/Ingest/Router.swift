@@ -60,7 +60,7 @@ public enum Route: UInt8, Sendable, CaseIterable {
     public var allows: StaticString {
         switch self {
         case .guest, .message, .messages, .reactions, .cancel, .benchSink: "POST, OPTIONS"
-        case .entry: "PATCH, DELETE, OPTIONS"
+        case .entry: "DELETE, PATCH, OPTIONS"
         case .conversation: "GET, HEAD, PATCH, OPTIONS"
         case .socket, .benchEcho, .benchBroadcast: "GET, OPTIONS"
         case .session: "GET, HEAD, DELETE, OPTIONS"

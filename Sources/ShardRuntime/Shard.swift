@@ -192,8 +192,10 @@ package final class Shard: LoopDelegate {
     package func nanosecondsUntilNextTimer() -> UInt64? {
         let timer = timers.nanosecondsUntilNext(now: clock.nanoseconds)
         // Nobody says when a full ring has room again, and a core that holds its sockets back has
-        // nothing else to wake it.
-        return hasFullRing ? min(timer ?? .max, Self.fullRingPauseNanoseconds) : timer
+        // nothing else to wake it. One that was emptied since they were looked at counts as well:
+        // what was held back on account of it is taken up in the next turn.
+        return areRingsFull || hasFullRing
+            ? min(timer ?? .max, Self.fullRingPauseNanoseconds) : timer
     }
 
     private func drainRings() {

@@ -78,7 +78,9 @@ extension Journal {
                 around.violate("seq \(entry.seq) deletes another's message")
             }
             if entry.kind == .edit, redacted.contains(target.seq) {
-                around.violate("seq \(entry.seq) edits what was deleted")
+                around.violate(
+                    "seq \(entry.seq) of \(id.text(.conversation)) edits seq \(target.seq), which "
+                        + "was deleted")
             }
             if entry.kind == .redaction { redacted.insert(target.seq) }
         }

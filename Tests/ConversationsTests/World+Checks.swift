@@ -117,7 +117,7 @@ extension World {
         for (index, entry) in log.enumerated() {
             if entry.seq != UInt64(index) + 1 { violate("a log is not gap-free from 1") }
             if entry.kind == .handler { isHandedOff = Self.handsToHuman(entry) }
-            guard entry.answersSeq > 0 else { continue }
+            guard entry.answersSeq > 0, entry.kind == .message else { continue }
             if isHandedOff { violate("a bot's reply lands after a human took over") }
             if !answered.insert(entry.answersSeq).inserted {
                 violate("a message is answered twice")
@@ -145,7 +145,7 @@ extension World {
     private func checkFailuresLeftNothing() {
         var marks: Set<Int> = []
         for id in store.order {
-            for entry in store.logs[id] ?? [] where entry.isInbound {
+            for entry in store.logs[id] ?? [] where entry.isInbound && entry.kind == .message {
                 guard let number = entry.body.bytes.ticketNumber() else {
                     violate("an inbound entry comes from no ticket")
                     continue

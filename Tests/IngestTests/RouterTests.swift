@@ -71,6 +71,28 @@ private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
         #expect(found.variable == "conv_x")
     }
 
+    @Test func `A message of a conversation has two ids`() {
+        for (id, message) in [("conv_x", "msg_y"), ("x", "reactions"), ("messages", "messages")] {
+            let path = ByteBlock("/api/v2/chat/conversations/\(id)/messages/\(message)")
+            let match = Router.match(path.bytes)
+            #expect(match.route == .entry)
+            #expect(path.bytes.part(match.variable).string() == id)
+            #expect(path.bytes.part(match.second).string() == message)
+            let reactions = ByteBlock(path.bytes.string() + "/reactions")
+            let other = Router.match(reactions.bytes)
+            #expect(other.route == .reactions)
+            #expect(reactions.bytes.part(other.variable).string() == id)
+            #expect(reactions.bytes.part(other.second).string() == message)
+        }
+        for tail in [
+            "/", "/y/", "/y/x", "/y/reactions/", "/y/reactionss", "/y/Reactions", "//reactions",
+            "/y/x/reactions", "//",
+        ] {
+            #expect(route("/api/v2/chat/conversations/x/messages" + tail).route == .unknown)
+        }
+        #expect(route("/api/v2/chat/conversations//messages/y").route == .unknown)
+    }
+
     @Test func `One byte more, less or other than a path is no route`() {
         for (path, wanted) in fixed where path != "/" {
             let bytes = Array(path.utf8)
@@ -111,7 +133,7 @@ private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
     }
 
     @Test func `Each route accepts its methods and no other`() {
-        let posts: [Route] = [.guest, .message, .messages, .cancel, .benchSink]
+        let posts: [Route] = [.guest, .message, .messages, .reactions, .cancel, .benchSink]
         let sockets: [Route] = [.socket, .benchEcho, .benchBroadcast]
         let methods: [HTTPMethod] = [.get, .head, .post, .put, .delete, .patch, .options]
         for route in Route.allCases where route != .unknown {
@@ -121,6 +143,8 @@ private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
                         method == .get
                     } else if route == .session {
                         [.get, .head, .delete].contains(method)
+                    } else if route == .entry {
+                        method == .delete || method == .patch
                     } else if route == .conversation {
                         method == .get || method == .head || method == .patch
                     } else { method == .get || method == .head }

@@ -245,6 +245,44 @@ def test_an_unsent_message_is_shown_after_a_reload_and_a_lost_acknowledgement_ma
     page.must_be_content()
 
 
+# --- What becomes of messages
+
+
+def test_edits_deletions_and_reactions_are_shown_live_and_after_a_reload(shop):
+    page, service = shop()
+    open_chat(page)
+    chat(page, "The sky is bleu")
+    reader, user, conversation = conversation_of(service, page)
+    identity = json.loads(page.run(f"localStorage.getItem('chat.{service.authority}.demo.identity')"))
+    guest, agent = service.client(user=user, token=identity["token"]), service.client("kim", role="agent")
+    message, reply = reader.messages(conversation)[:2]
+    path = f"/api/v2/chat/conversations/{conversation}/messages/"
+    heard = page.run("ui.querySelector('#announcer').childElementCount")
+
+    assert guest.request("PATCH", path + message["id"], {"content": {"type": "text", "text": "The sky is blue"}}).status == 200
+    page.wait_for_bubble("inbound", "The sky is blue")
+    own, answer = (f"[data-message-id={each['id']}]" for each in (message, reply))
+    assert page.run(f"ui.querySelector('{own} .edited').textContent") == "Edited"
+    for client in (guest, agent):
+        assert client.post(path + message["id"] + "/reactions", {"emoji": "👍"}).status == 201
+    page.wait(f"ui.querySelector('{own} .reactions')?.innerText === '👍 2'", "both reactions")
+    assert guest.post(path + message["id"] + "/reactions", {"emoji": "<b>"}).status == 201
+    assert agent.request("DELETE", path + reply["id"]).status == 204
+    for _ in ("live", "after a reload"):
+        page.wait(f"ui.querySelector('{answer} .bubble.removed')?.innerText === 'This message was removed'", "the removed answer")
+        page.wait(f"ui.querySelector('{own} .reactions')?.innerText.replace(/\\s+/g, ' ') === '<b> 👍'", "the last reactions")
+        assert page.count("inbound", "The sky is blue") == 1 and page.count("inbound", "The sky is bleu") == 0
+        assert page.run(f"ui.querySelector('{own} .edited').getClientRects().length > 0")
+        assert "bleu" not in page.run("ui.querySelector('#entries').innerText")
+        assert page.run("ui.querySelector('#announcer').childElementCount") <= heard, "nothing of it is a new message"
+        page.call("Page.reload")
+        page.wait("!!ui.querySelector('#launcher')", "the launcher")
+        if page.run("ui.querySelector('#panel').hidden"):
+            open_chat(page)
+        heard = 20
+    page.must_be_content()
+
+
 # --- Unread
 
 

@@ -436,7 +436,7 @@ async function fillHoles({ toHead = false } = {}) {
 
 function clearLog() {
   for (const row of [...rows]) if (row.key < PENDING_KEY || row.run) removeRow(row);
-  for (const kept of [seenSeqs, rowByMessageID, amendments, runs, aheadSeqs]) kept.clear();
+  for (const kept of [seenSeqs, rowByMessageID, amendments, reactions, runs, aheadSeqs]) kept.clear();
   resumeSeq = 0;
   receipts = { delivered: 0, read: 0 };
   isHistoryLoaded = hasOlder = isFilling = false;
@@ -483,6 +483,7 @@ const rows = [];                    // {key, node, time, message?, pending?, run
 const seenSeqs = new Set();
 const rowByMessageID = new Map();
 const amendments = new Map();       // message id → edits and redactions
+const reactions = new Map();        // message id → sender → {emoji, seq}, the last of each
 let isRefreshDue = false;
 
 // A node that is already in its place is not touched: moving it would drop focus and selection.
@@ -522,7 +523,7 @@ function applyEntry(entry, { isLive = false } = {}) {
 
 function applyMessage(message, isLive) {
   const type = message.content?.type;
-  if (type === "event" || type === "reaction") return;
+  if ((type === "event" && !isRedacted(message.content)) || type === "reaction") return;
   const isOutbound = message.direction === "outbound";
   const replacesRun = isLive && isOutbound && settleRun(message);
   if (isOutbound) hideTyping();
@@ -531,7 +532,8 @@ function applyMessage(message, isLive) {
   insertRow(row);
   if (!isLive || !isOutbound) return;
   showHandler({ type: { bot: "bot", agent: "human" }[message.sender?.type] });
-  announce(`${senderName(message.sender)}: ${plainText(message.content, t("choices"))}`);
+  const { content } = currentView(message);
+  announce(`${senderName(message.sender)}: ${content.type === "removed" ? t("removed") : plainText(content, t("choices"))}`);
   if (!isPinned) { unseenCount += 1; refreshNewest(); }
 }
 
@@ -544,6 +546,7 @@ function applyOther(entry, isLive) {
   const facts = entryFacts(entry);
   const target = facts.message_id ?? entry.reply_to;
   if (entry.kind === "edit" || entry.kind === "redaction") return amend(target, entry);
+  if (entry.kind === "reaction") return react(target, entry, facts.emoji);
   let words = null;
   if (entry.kind === "handler") {
     const handler = facts.handler ?? facts;
@@ -565,19 +568,38 @@ function amend(messageID, entry) {
   list.push(entry);
   list.sort((left, right) => left.seq - right.seq);
   amendments.set(messageID, list);
-  const row = rowByMessageID.get(messageID);
-  if (row) renderMessage(row);
+  renderAgain(messageID);
 }
 
-// What a message looks like after all that was said about it.
+// The last reaction of each sender counts; an empty one was taken back.
+function react(messageID, { seq, sender }, emoji) {
+  if (!messageID) return;
+  const bySender = reactions.get(messageID) ?? new Map();
+  reactions.set(messageID, bySender);
+  const key = `${sender?.type} ${sender?.id}`;
+  if (bySender.get(key)?.seq > seq) return;
+  bySender.set(key, { emoji: String(emoji ?? ""), seq });
+  renderAgain(messageID);
+}
+
+function renderAgain(messageID) {
+  const row = rowByMessageID.get(messageID);
+  if (!row) return;
+  renderMessage(row);
+  refreshSoon();
+}
+
+const isRedacted = (content) => content?.type === "event" && content.name === "redacted";
+
+// What a message looks like after all that was said about it. A deleted one stays deleted, whatever
+// else is told of it, and in whichever order.
 function currentView(message) {
-  const view = { content: message.content ?? { type: "removed" }, isEdited: Boolean(message.edited_at) };
-  for (const entry of amendments.get(message.id) ?? []) {
-    const edited = entryFacts(entry).content ?? entry.content;
-    view.isEdited = entry.kind === "edit";
-    view.content = view.isEdited && contentNodes[edited?.type] ? edited : { type: "removed" };
-  }
-  return view;
+  const changes = amendments.get(message.id) ?? [];
+  const edit = changes.at(-1);
+  const content = edit?.content ?? message.content;
+  const isGone = isRedacted(message.content) || changes.some((entry) => entry.kind === "redaction" || isRedacted(entry.content));
+  if (isGone || !content) return { content: { type: "removed" }, isEdited: false };
+  return { content, isEdited: Boolean(edit || message.edited_at) };
 }
 
 function messageRow(message) {
@@ -604,11 +626,14 @@ function renderMessage(row) {
   bubble.append(...(contentNodes[content.type] ?? contentNodes.unknown)(content).filter(Boolean));
   row.quickReplies = content.type === "quick_replies" ? quickReplyNode(content) : null;
   row.stateNode = el("span", { class: "state" });
-  row.meta = el("p", { class: "meta" }, timeNode(row.time), view.isEdited ? t("edited") : null, row.stateNode);
+  row.isEdited = view.isEdited;
+  row.meta = el("p", { class: view.isEdited ? "meta keep" : "meta" }, timeNode(row.time),
+    view.isEdited ? el("span", { class: "edited" }, t("edited")) : null, row.stateNode);
   const sender = isOwn
     ? el("span", { class: "hidden-text" }, t("youSaid"))
     : el("p", { class: "sender", dir: "auto" }, senderName(message.sender));
-  row.box.replaceChildren(...[sender, bubble, row.quickReplies, row.meta].filter(Boolean));
+  const reacted = content.type === "removed" ? null : reactionsNode(reactions.get(message.id));
+  row.box.replaceChildren(...[sender, bubble, reacted, row.quickReplies, row.meta].filter(Boolean));
   refreshState(row);
 }
 
@@ -621,7 +646,7 @@ function refreshState(row) {
   else if (row.key > 0 && row.key <= receipts.read) words = t("read");
   else if (row.key > 0 && row.key <= receipts.delivered) words = t("delivered");
   row.box.dataset.state = pending?.state ?? "sent";
-  row.meta.classList.toggle("keep", pending?.state === "failed");
+  row.meta.classList.toggle("keep", row.isEdited || pending?.state === "failed");
   if (row.shownState === words && row.stateNode.firstChild) return;
   row.shownState = words;
   row.stateNode.replaceChildren(words);
@@ -746,6 +771,14 @@ const contentNodes = {
   removed: () => [el("div", { class: "text" }, t("removed"))],
   unknown: (content) => [textNode(content.text || content.title || t("notShown"))],
 };
+
+function reactionsNode(bySender = new Map()) {
+  const counts = new Map();
+  for (const { emoji } of bySender.values()) if (emoji) counts.set(emoji, (counts.get(emoji) ?? 0) + 1);
+  if (counts.size === 0) return null;
+  return el("ul", { class: "reactions", "aria-label": t("reactions") },
+    ...[...counts].map(([emoji, count]) => el("li", { dir: "auto" }, count > 1 ? `${emoji} ${count}` : emoji)));
+}
 
 function captionNode(content) {
   return content.caption ? textNode(content.caption, "text caption") : null;
@@ -1010,6 +1043,7 @@ function settlePending(pending, message) {
   row.time = new Date(message.created_at ?? pending.createdAt);
   Object.assign(row.box.dataset, { messageId: message.id, seq: message.seq });
   rowByMessageID.set(message.id, row);
+  if (message.edited_at || isRedacted(message.content) || amendments.has(message.id) || reactions.has(message.id)) renderMessage(row);
   row.node.classList.remove("arriving");
   moveRow(row, message.seq);
 }

@@ -62,12 +62,17 @@ extension MessageReader {
             return ChangeTarget.Known(entry: nil, isReplay: isSame(last, query.change))
         case .reaction, .reactionTakenBack:
             let subject = query.principal.subject
+            let type: SenderType = query.principal.may(.messageReply) ? .agent : .user
             let scratch = logs.scratch
             let last = try logs.lastReaction(
                 to: message.entry.seq, in: query.conversation, tail
             ) {
                 let body = $0.body
-                return EntryView.sender(of: body.bytes, is: subject, scratch)?.isSubject ?? false
+                // An agent and a user may have one name.
+                guard let sender = EntryView.sender(of: body.bytes, is: subject, scratch) else {
+                    return false
+                }
+                return sender.isSubject && sender.type == type
             }
             guard let last else {
                 return query.change.deed == .reactionTakenBack

@@ -9,7 +9,8 @@
 // together, since they begin with a hash of the user. Both are filled late, many entries of one
 // conversation at a time (MessageWriter+Folding); what is not in them yet is the tail: it stands in
 // log and in memory (LogTail). entries_changes finds what was done to a message, which `answers`
-// names in these entries; other entries are not in it. All rows of log up to progress.folded_through are in entries.
+// names in these entries; other entries are not in it. All rows of log up to
+// progress.folded_through are in entries.
 //
 // Lists walk an index of conversations in the order of id, one for each filter that leaves few
 // (MessageReader+Lists). A conversation that no human has touched is in two of them, as it must be
