@@ -14,8 +14,9 @@
 // two frequent words that never meet compares two long lists without a single match. The
 // walk therefore goes in windows of places, which grow while they are cheap, and ends when the page
 // has used budget.nanoseconds of this thread's processor time, or looked at budget.matches: it is
-// short then, and its cursor goes on where it ended. A word that begins is looked up in all windows
-// at once, so the least bytes of a beginning are bounded too (Limits.searchPrefixBytesMin).
+// short then, and its cursor goes on where it ended. SQLite looks a beginning (invo*) up as a whole,
+// all its words and all their places, so there is one window then, and the least bytes of a
+// beginning are bounded (Limits.searchPrefixBytesMin).
 //
 // The index only proposes. Tenant, user and filters are those of the conversation's row (`admits`),
 // and whether an entry is internal is asked of the log.
@@ -124,7 +125,10 @@ final class SearchFinder: ConversationFinder {
         owner.write(finding: query.expression, in: query.scope, into: expression)
         let wanted = expression.block()
         var repeats = 0
-        var span = LogFollower.firstPlace(inRow: budget.firstWindowRows)
+        // A beginning is looked up as a whole for each window: then there is one.
+        let isBeginning = query.expression.isBeginning
+        var span =
+            isBeginning ? .max / 2 : LogFollower.firstPlace(inRow: budget.firstWindowRows)
         while isForward ? walk.edge > 0 : walk.edge < newest {
             // [low, high): forward all below the edge, backward all above it.
             let low = isForward ? max(0, walk.edge - span) : walk.edge + 1
@@ -210,6 +214,11 @@ final class SearchFinder: ConversationFinder {
                 conversation: conversation, place: place, seq: seq, message: entry.id,
                 snippet: Snippet.make(of: text.text(of: shown.body) ?? .empty, query.expression)))
     }
+}
+
+extension ByteBlock {
+    /// An expression of SearchWords that ends with the beginning of a word.
+    fileprivate var isBeginning: Bool { count > 0 && bytes.byte(at: count - 1) == 0x2A }
 }
 
 /// A finder's view of the index's file.

@@ -92,10 +92,7 @@ final class SearchIndexer {
         state.didStart(thread: cl_thread_id())
         runIdle()
         while !state.isStopping.isSet {
-            if state.isDamaged {
-                remove("it is damaged")
-            }
-            if index == nil, !open() {
+            guard makeReady() else {
                 pause(milliseconds: 1000)
                 continue
             }
@@ -112,6 +109,12 @@ final class SearchIndexer {
                 didFail(error)
             }
         }
+    }
+
+    /// True when there is an index to write to.
+    func makeReady() -> Bool {
+        if state.isDamaged, index != nil { remove("it is damaged") }
+        return index != nil || open()
     }
 
     /// Damage of the index is mended by making it again. Damage of the log is the store's to tell;
