@@ -14,8 +14,8 @@
 // two frequent words that never meet compares two long lists without a single match. The
 // walk therefore goes in windows of places, which grow while they are cheap, and ends when the page
 // has used budget.nanoseconds of this thread's processor time, or looked at budget.matches: it is
-// short then, and its cursor goes on where it ended. SQLite looks a beginning (invo*) up as a whole,
-// all its words and all their places, so there is one window then, and the least bytes of a
+// short then, and its cursor goes on where it ended. SQLite looks a beginning (invo*) up as a
+// whole, all its words and all their places, so there is one window then, and the least bytes of a
 // beginning are bounded (Limits.searchPrefixBytesMin).
 //
 // The index only proposes. Tenant, user and filters are those of the conversation's row (`admits`),
@@ -127,8 +127,8 @@ final class SearchFinder: ConversationFinder {
         var repeats = 0
         // A beginning is looked up as a whole for each window: then there is one.
         let isBeginning = query.expression.isBeginning
-        var span =
-            isBeginning ? .max / 2 : LogFollower.firstPlace(inRow: budget.firstWindowRows)
+        var span: Int64 =
+            isBeginning ? Int64.max / 2 : LogFollower.firstPlace(inRow: budget.firstWindowRows)
         while isForward ? walk.edge > 0 : walk.edge < newest {
             // [low, high): forward all below the edge, backward all above it.
             let low = isForward ? max(0, walk.edge - span) : walk.edge + 1

@@ -102,7 +102,7 @@ struct IndexChange {
 
 /// Owner: the indexer.
 final class SearchIndex {
-    static let version: Int64 = 1
+    static let version: Int64 = 2
 
     private static let settings = """
         PRAGMA page_size=8192; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;
