@@ -2,19 +2,21 @@
 // conversation once over all pages.
 //
 // A conversation is shown at its newest match, and nowhere else. The walk goes over the matches in
-// the order of their places, from SearchPosition.newest down: what came since the search began moves
-// nothing. On the first page a match is its conversation's newest if the page has not met the
-// conversation before. Later pages do not know what was shown; they ask the index whether the
+// the order of their places, from SearchPosition.newest down: what came since the search began
+// moves nothing. On the first page a match is its conversation's newest if the page has not met
+// the conversation before. Later pages do not know what was shown; they ask the index whether the
 // conversation has a match between this one and `newest` (one more query of some 100 µs, with the
 // conversation's own token, whose list is as short as the conversation). No page keeps anything for
 // the next but two numbers in its cursor.
 //
-// Bounds. Matches of one conversation that has very many are walked over at some 1 µs each, and a
-// search for two frequent words that never meet compares two long lists without a single match. The
+// Bounds. Matches of a conversation that has very many are walked over at some 1 µs each, unless
+// they stand in a row with nothing of others between them: then they are passed over. A search for
+// two frequent words that never meet compares two long lists without a single match. The
 // walk therefore goes in windows of places, which grow while they are cheap, and ends when the page
 // has used budget.nanoseconds of this thread's processor time, or looked at budget.matches: it is
-// short then, and its cursor goes on where it ended. A word that begins is looked up in all windows at
-// once, so the least bytes of a beginning are bounded too (Limits.searchPrefixBytesMin).
+// short then, and its cursor goes on where it ended. SQLite looks a beginning (invo*) up as a
+// whole, all its words and all their places, so there is one window then, and the least bytes of a
+// beginning are bounded (Limits.searchPrefixBytesMin).
 //
 // The index only proposes. Tenant, user and filters are those of the conversation's row (`admits`),
 // and whether an entry is internal is asked of the log.
@@ -63,6 +65,10 @@ final class SearchFinder: ConversationFinder {
     }
 
     // MARK: A page
+
+    /// Matches of conversations that the page has decided on, one after the other, before the walk
+    /// passes over the rest of a run: that costs a query of its own.
+    private static let repeatsBeforePassing = 16
 
     private struct Walk {
         var found: [FoundConversation] = []
@@ -118,7 +124,11 @@ final class SearchFinder: ConversationFinder {
         expression.removeAll()
         owner.write(finding: query.expression, in: query.scope, into: expression)
         let wanted = expression.block()
-        var span = LogFollower.firstPlace(inRow: budget.firstWindowRows)
+        var repeats = 0
+        // A beginning is looked up as a whole for each window: then there is one.
+        let isBeginning = query.expression.isBeginning
+        var span: Int64 =
+            isBeginning ? Int64.max / 2 : LogFollower.firstPlace(inRow: budget.firstWindowRows)
         while isForward ? walk.edge > 0 : walk.edge < newest {
             // [low, high): forward all below the edge, backward all above it.
             let low = isForward ? max(0, walk.edge - span) : walk.edge + 1
@@ -129,12 +139,22 @@ final class SearchFinder: ConversationFinder {
             statement.bind(1, text: wanted)
             statement.bind(2, low)
             statement.bind(3, high)
-            while try statement.step() {
+            var isPassingOver = false
+            while !isPassingOver, try statement.step() {
                 walk.edge = statement.integer(0)
                 walk.matches += 1
                 let words = statement.words(1)
                 let conversation = Identifier(high: words.high, low: words.low)
-                if !walk.met.contains(conversation) {
+                if walk.met.contains(conversation) {
+                    repeats += 1
+                    let run = statement.integer(3)
+                    if isForward, repeats >= Self.repeatsBeforePassing, run < walk.edge {
+                        walk.edge = run
+                        isPassingOver = true
+                        repeats = 0
+                    }
+                } else {
+                    repeats = 0
                     try look(
                         at: conversation, seq: statement.unsigned(2), query, reading, owner,
                         newest: newest, &walk, admits)
@@ -147,6 +167,7 @@ final class SearchFinder: ConversationFinder {
                     return
                 }
             }
+            if isPassingOver { continue }
             walk.edge = isForward ? low : high - 1
             span = span > Int64.max / 8 ? span : span * 4
             if isSpent(since: began), isForward ? walk.edge > 0 : walk.edge < newest {
@@ -195,6 +216,11 @@ final class SearchFinder: ConversationFinder {
     }
 }
 
+extension ByteBlock {
+    /// An expression of SearchWords that ends with the beginning of a word.
+    fileprivate var isBeginning: Bool { count > 0 && bytes.byte(at: count - 1) == 0x2A }
+}
+
 /// A finder's view of the index's file.
 final class SearchReading {
     let generation: Int
@@ -211,7 +237,7 @@ final class SearchReading {
         try connection.run(
             "PRAGMA query_only=ON; PRAGMA cache_size=-16384; PRAGMA mmap_size=268435456")
         let matches = """
-            SELECT found.rowid, conversation, seq FROM found CROSS JOIN documents
+            SELECT found.rowid, conversation, seq, run FROM found CROSS JOIN documents
             ON documents.place = found.rowid
             WHERE found MATCH ? AND found.rowid >= ? AND found.rowid < ? ORDER BY found.rowid
             """

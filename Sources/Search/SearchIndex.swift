@@ -1,9 +1,11 @@
 // The index's file, search.db, and what is written to it. It has nothing that the log lacks: when
 // it is missing, damaged, of another version or of another log, it is made again from the log.
 //
-// found      FTS5 without contents: rowid is the entry's place, so that newest first is the order of
-//            the index itself and nothing is sorted. Columns: owner, the tokens below; text.
-// documents  the conversation and seq of each place that `found` has
+// found      FTS5 without contents: rowid is the entry's place, so that newest first is the order
+//            of the index itself and nothing is sorted. Columns: owner, the tokens below; text.
+// documents  the conversation and seq of each message, whether it has text or not; and the place
+//            from which on all messages up to this one are of its conversation (`run`), by which a
+//            finder passes over what one conversation has said in a row
 // versions   places whose message was edited, with the place of the last edit; 0 once it is deleted
 // progress   the last row of the log that all this knows, in the same transaction with it, so that
 //            each entry is indexed once whatever crashes; and that row's head, by which it is known
@@ -13,7 +15,8 @@
 // may see the entry, else x the user and i the tenant; c the conversation. A search names its
 // columns, so a text that looks like a token finds nothing that it should not, and another tenant's
 // million matches are not walked: both lists are ordered by rowid and FTS5 skips in the longer one.
-// The hashes need not be free of collisions: whose a conversation is, its row decides.
+// The hashes need not be free of collisions: whose a conversation is, its row decides; and of two
+// conversations with the same 64 bits, one would be shown at an older match.
 
 import Bytes
 import ChatModel
@@ -37,15 +40,18 @@ struct OwnerTokens {
         Self.append(conversation, to: writer)
     }
 
+    /// 48 bits do: every byte of a token is paid for with each message.
     private static func append(_ letter: StaticString, _ hash: UInt64, to writer: ByteWriter) {
         writer.append(letter)
-        writer.append(hex: hash)
+        writer.append(hex: hash, digits: 12)
     }
 
     private static func append(_ conversation: Identifier, to writer: ByteWriter) {
+        var hash = conversation.high ^ (conversation.low &* 0x9E37_79B9_7F4A_7C15)
+        hash = (hash ^ (hash >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        hash = (hash ^ (hash >> 27)) &* 0x94D0_49BB_1331_11EB
         writer.append(" c")
-        writer.append(hex: conversation.high)
-        writer.append(hex: conversation.low)
+        writer.append(hex: hash ^ (hash >> 31))
     }
 
     /// The expression that finds entries with the words of `expression` in a scope; within one
@@ -96,7 +102,7 @@ struct IndexChange {
 
 /// Owner: the indexer.
 final class SearchIndex {
-    static let version: Int64 = 1
+    static let version: Int64 = 2
 
     private static let settings = """
         PRAGMA page_size=8192; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;
@@ -107,7 +113,8 @@ final class SearchIndex {
         CREATE VIRTUAL TABLE found USING fts5(
             owner, text, content='', columnsize=0, tokenize='unicode61 remove_diacritics 2');
         CREATE TABLE documents(
-            place INTEGER PRIMARY KEY, conversation BLOB NOT NULL, seq INTEGER NOT NULL);
+            place INTEGER PRIMARY KEY, conversation BLOB NOT NULL, seq INTEGER NOT NULL,
+            run INTEGER NOT NULL);
         CREATE TABLE versions(place INTEGER PRIMARY KEY, latest INTEGER NOT NULL);
         CREATE TABLE progress(row INTEGER NOT NULL, head BLOB NOT NULL);
         INSERT INTO progress VALUES(0, x'');
@@ -125,6 +132,8 @@ final class SearchIndex {
     private let setVersion: SQLiteStatement
     private let findVersion: SQLiteStatement
     private let setProgress: SQLiteStatement
+    /// The conversation of the last document, and its run.
+    private var last = (conversation: Identifier.none, run: Int64(0))
     private(set) var row: Int64 = 0
     private var head = ByteBlock.empty
 
@@ -141,7 +150,7 @@ final class SearchIndex {
         add = try connection.prepare("INSERT INTO found(rowid, owner, text) VALUES(?,?,?)")
         remove = try connection.prepare(
             "INSERT INTO found(found, rowid, owner, text) VALUES('delete',?,?,?)")
-        addDocument = try connection.prepare("INSERT OR IGNORE INTO documents VALUES(?,?,?)")
+        addDocument = try connection.prepare("INSERT INTO documents VALUES(?,?,?,?)")
         setVersion = try connection.prepare("INSERT OR REPLACE INTO versions VALUES(?,?)")
         findVersion = try connection.prepare("SELECT latest FROM versions WHERE place=?")
         setProgress = try connection.prepare("UPDATE progress SET row=?, head=?")
@@ -150,6 +159,13 @@ final class SearchIndex {
         guard try progress.step() else { throw Self.otherVersion }
         row = progress.integer(0)
         head = ByteBlock(copying: progress.bytes(1))
+        let newest = try connection.prepare(
+            "SELECT conversation, run FROM documents ORDER BY place DESC LIMIT 1")
+        defer { newest.reset() }
+        if try newest.step() {
+            let words = newest.words(0)
+            last = (Identifier(high: words.high, low: words.low), newest.integer(1))
+        }
     }
 
     private static func version(of connection: SQLiteConnection) throws(SQLiteError) -> Int64 {
@@ -176,6 +192,7 @@ final class SearchIndex {
 
     /// Makes the changes that the rows up to `row` ask for, all or none.
     func apply(_ changes: [IndexChange], through row: Int64, head: ByteBlock) throws(SQLiteError) {
+        let before = last
         do {
             try run(begin)
             for change in changes { try apply(change) }
@@ -184,6 +201,7 @@ final class SearchIndex {
             try run(setProgress)
             try run(commit)
         } catch {
+            last = before
             if connection.isInTransaction { try? run(rollback) }
             throw error
         }
@@ -192,18 +210,23 @@ final class SearchIndex {
     }
 
     private func apply(_ change: IndexChange) throws(SQLiteError) {
-        if case .replaced(let old, let latest) = change.kind {
+        switch change.kind {
+        case .added:
+            if change.conversation != last.conversation {
+                last = (change.conversation, change.place)
+            }
+            addDocument.bind(1, change.place)
+            addDocument.bind(2, high: change.conversation.high, low: change.conversation.low)
+            addDocument.bind(3, change.seq)
+            addDocument.bind(4, last.run)
+            try run(addDocument)
+        case .replaced(let old, let latest):
             if old.count > 0 { try write(change.place, change.owner, old, remove) }
             setVersion.bind(1, change.place)
             setVersion.bind(2, latest)
             try run(setVersion)
         }
-        guard change.text.count > 0 else { return }
-        try write(change.place, change.owner, change.text, add)
-        addDocument.bind(1, change.place)
-        addDocument.bind(2, high: change.conversation.high, low: change.conversation.low)
-        addDocument.bind(3, change.seq)
-        try run(addDocument)
+        if change.text.count > 0 { try write(change.place, change.owner, change.text, add) }
     }
 
     private func write(

@@ -7,9 +7,10 @@
 // It keeps nothing but its batch: what it has not read yet stands in the log.
 //
 // A thread of the lowest priority must not hold what others wait for. SQLite takes locks of the
-// process when a transaction on messages.db begins and ends, which the writer needs for each commit;
-// so the reads of that file run at the usual priority (a copy of some rows, a few look-ups), and
-// all that is work runs idle: taking rows apart, finding their texts, writing the index.
+// process when a transaction on messages.db begins and ends, which the writer needs for each
+// commit; so the reads of that file run at the usual priority (a copy of some rows, a few
+// look-ups), and all that is work runs idle: taking rows apart, finding their texts, writing the
+// index.
 
 import Bytes
 import CLinux
@@ -91,10 +92,7 @@ final class SearchIndexer {
         state.didStart(thread: cl_thread_id())
         runIdle()
         while !state.isStopping.isSet {
-            if state.isDamaged {
-                remove("it is damaged")
-            }
-            if index == nil, !open() {
+            guard makeReady() else {
                 pause(milliseconds: 1000)
                 continue
             }
@@ -111,6 +109,12 @@ final class SearchIndexer {
                 didFail(error)
             }
         }
+    }
+
+    /// True when there is an index to write to.
+    func makeReady() -> Bool {
+        if state.isDamaged, index != nil { remove("it is damaged") }
+        return index != nil || open()
     }
 
     /// Damage of the index is mended by making it again. Damage of the log is the store's to tell;
@@ -168,8 +172,8 @@ final class SearchIndexer {
         for entry in entries {
             guard let owner = owners[entry.conversation] else { continue }
             if entry.kind == .message {
-                guard let text = searchable(entry), text.count > 0 else { continue }
-                indexed += 1
+                let text = searchable(entry) ?? .empty
+                if text.count > 0 { indexed += 1 }
                 changes.append(change(.added, entry, text, owner))
             } else if let change = try replacement(entry, owner, &latest) {
                 changes.append(change)

@@ -6,8 +6,8 @@ enum Snippet {
     static let bytesMax = 240
     static let bytesBefore = 60
 
-    /// `expression` is one of SearchWords. A word that stands in the text with other diacritics is not
-    /// found here; then the snippet is the text's beginning.
+    /// `expression` is one of SearchWords. A word that stands in the text with other diacritics is
+    /// not found here; then the snippet is the text's beginning.
     static func make(of text: ByteBlock, _ expression: ByteBlock) -> ByteBlock {
         let bytes = text.bytes
         guard bytes.byteCount > bytesMax else { return oneLine(bytes, isCutBefore: false, false) }

@@ -40,7 +40,8 @@ private func fill(_ desk: SearchDesk, _ count: Int, seed: UInt64) throws -> Arch
     let talks = (0..<24).map { Talk(user: "user\($0 % 7)", tenant: $0 % 6 == 5 ? 1 : 0) }
     for number in 0..<count {
         // One conversation has a third of everything.
-        let talk = talks[random.next() % 3 == 0 ? 0 : Int(random.next() % 24)]
+        let isInARow = seed == 3 && number / 40 % 2 == 0
+        let talk = talks[isInARow || random.next() % 3 == 0 ? 0 : Int(random.next() % 24)]
         let words = Set((0..<3).map { _ in "w\(random.next() % 12)x" } + ["all"])
         let text = words.sorted().joined(separator: " ")
         let kind = random.next() % 10
@@ -121,8 +122,9 @@ private func fill(_ desk: SearchDesk, _ count: Int, seed: UInt64) throws -> Arch
 
     @Test func `A page that has looked at enough is short, counted, and goes on`() throws {
         let desk = try SearchDesk()
-        let (big, small) = (Talk(), Talk(user: "bob"))
-        desk.commit([small.unit("common")] + (0..<500).map { _ in big.unit("common") })
+        let (big, small, other) = (Talk(), Talk(user: "bob"), Talk(user: "eve"))
+        desk.commit([small.unit("common")])
+        for _ in 0..<500 { desk.commit([big.unit("common"), other.unit("else")]) }
         try desk.index()
         desk.finder.budget.matches = 100
         let first = try #require(desk.page("common", desk.scope()))
@@ -135,6 +137,25 @@ private func fill(_ desk: SearchDesk, _ count: Int, seed: UInt64) throws -> Arch
             ])
         desk.finder.budget = SearchBudget(nanoseconds: 0)
         #expect(try walk(desk, "common", desk.scope(), limit: 50).count == 2)
+    }
+
+    @Test func `What one conversation has said in a row is passed over`() throws {
+        let desk = try SearchDesk()
+        let (big, small, silent) = (Talk(), Talk(user: "bob"), Talk(user: "eve"))
+        desk.commit([small.unit("common"), silent.unit("")])
+        for _ in 0..<5 {
+            desk.commit((0..<100).map { _ in big.unit("common") })
+            try desk.index()
+        }
+        // Words that come late, between what was in a row, are not passed over.
+        desk.commit([silent.unit("common", kind: .edit, about: 1)])
+        try desk.index()
+        desk.finder.budget = SearchBudget(matches: 30, firstWindowRows: 1 << 20)
+        let page = try #require(desk.page("common", desk.scope()))
+        #expect(
+            page.found.map(\.conversation) == [big.row.id, silent.row.id, small.row.id]
+                && page.next == nil)
+        #expect(desk.count("documents") == 502)
     }
 
     @Test func `What comes after a search has begun moves none of its pages`() throws {

@@ -169,21 +169,29 @@ import Testing
         #expect(desk.count("documents") == 200)
     }
 
-    @Test func `Damage that is met makes the thread begin again, and finders take the new file`()
-        throws
-    {
+    @Test func `Damage that is met makes the index again, and finders take the new file`() throws {
         let desk = try SearchDesk()
         let talk = Talk()
         desk.commit((0..<50).map { talk.unit("word number\($0)") })
         try desk.index()
         #expect(desk.found("number7").count == 1)
         desk.state.didFindDamage(in: desk.state.currentGeneration)
-        #expect(desk.state.isDamaged)
-        let search = RunningSearchForTests(desk)
-        search.untilIndexed(50)
-        #expect(!desk.state.isDamaged && desk.state.metrics.rebuilds.current == 1)
-        #expect(desk.found("number7").count == 1)
-        search.stop()
+        #expect(desk.state.isDamaged && desk.indexer.makeReady() && !desk.state.isDamaged)
+        #expect(desk.state.metrics.rebuilds.current == 1 && desk.found("number7") == [])
+        try desk.index()
+        #expect(desk.found("number7").count == 1 && desk.count("documents") == 50)
+        // What was said of the file before says nothing of this one.
+        desk.state.didFindDamage(in: desk.state.currentGeneration - 1)
+        #expect(!desk.state.isDamaged)
+    }
+
+    @Test func `The thread ends when it is told, whatever it does`() throws {
+        let desk = try SearchDesk()
+        let talk = Talk()
+        desk.commit((0..<50).map { talk.unit("word number\($0)") })
+        let handover = Handover(desk.indexer)
+        RunningSearch(state: desk.state) { handover.worker.run() }.stop()
+        #expect(desk.state.isStopping.isSet)
     }
 
     @Test func `Without an index nothing can be found, and that is said`() throws {
@@ -197,27 +205,4 @@ import Testing
         #expect(finder.find(query) { _ in true } == nil)
         close(state.bell.descriptor)
     }
-}
-
-/// The desk's indexer on a thread, as in the service.
-final class RunningSearchForTests {
-    private let desk: SearchDesk
-    private let running: RunningSearch
-
-    init(_ desk: SearchDesk) {
-        self.desk = desk
-        let handover = Handover(desk.indexer)
-        running = RunningSearch(state: desk.state) { handover.worker.run() }
-    }
-
-    /// Waits until so many messages were indexed since the start.
-    func untilIndexed(_ count: UInt64) {
-        var looks = 0
-        while desk.state.metrics.indexed.current < count * 2, looks < 20_000 {
-            usleep(1000)
-            looks += 1
-        }
-    }
-
-    func stop() { running.stop() }
 }

@@ -165,6 +165,33 @@ private func job(
         #expect(desk.metrics.listsCutOff.load(ordering: .relaxed) == 0)
     }
 
+    @Test func `A row is admitted by itself where the index lists it`() throws {
+        let desk = try Desk()
+        let made = filled(desk)
+        for item in Case.all {
+            guard case .list(let query) = job(item, .ascending, limit: 5) else { continue }
+            for one in made {
+                #expect(query.admits(one.log.row) == item.fits(one), "\(item) \(one)")
+            }
+        }
+    }
+
+    @Test(arguments: [
+        ("[\"a\"]", "a", true), ("[\"a\",\"bc\"]", "bc", true), ("[\"a\",\"bc\"]", "b", false),
+        ("[\"a\",\"bc\"]", "c", false), ("[\"a\\\"\",\"b\"]", "b", true),
+        ("[\"a\\\\\",\"b\"]", "a\\", true),
+        ("[\"a,b\"]", "b", false), ("[\"a\\\",\\\"b\"]", "b", false),
+        ("[\"\u{e9}\"]", "\u{e9}", true),
+        ("[]", "a", false), ("[\"ab\"]", "abc", false),
+    ])
+    func `A label is found in the JSON of labels`(_ text: String, _ label: String, _ isThere: Bool)
+    {
+        var details = ConversationDetails()
+        details.labels = ByteBlock(text)
+        #expect(details.hasLabel(ByteBlock(label)) == isThere)
+        #expect(!ConversationDetails().hasLabel(ByteBlock(label)))
+    }
+
     @Test(arguments: [1, 2, 3, 10, 50])
     func `A page that has looked at enough is short, and the next goes on`(_ bound: Int) throws {
         let desk = try Desk()

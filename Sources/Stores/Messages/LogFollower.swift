@@ -1,9 +1,9 @@
-// Owner: one thread that follows the log behind the writer: it reads rows in their order, long after
-// they were committed if it likes, and finds single entries again.
+// Owner: one thread that follows the log behind the writer: it reads rows in their order, long
+// after they were committed if it likes, and finds single entries again.
 //
 // An entry has a place, one number: its row in the upper bits, its offset in that row in the lower
-// 24. Places grow in the order of arrival and never change, since rows are only appended. A row ends
-// with the unit that brings it to FoldRules.rowBytes, so an offset is far below 2^24.
+// 24. Places grow in the order of arrival and never change, since rows are only appended. A row
+// ends with the unit that brings it to FoldRules.rowBytes, so an offset is far below 2^24.
 
 import Bytes
 import ChatModel
