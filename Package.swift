@@ -47,6 +47,10 @@ let package = Package(
         room("Ingest", ["Bytes", "ChatModel", "Wire"]),
         room("API", ["Bytes", "ChatModel", "Wire", "Identity", "Stores"], resources: [
             .embedInCode("Web/index.html"), .embedInCode("Web/openapi.yaml"),
+            .embedInCode("Web/words.js"), .embedInCode("Web/console.html"), .embedInCode("Web/console-style.css"),
+            .embedInCode("Web/console-texts.js"), .embedInCode("Web/console-link.js"), .embedInCode("Web/console-shell.js"),
+            .embedInCode("Web/console-content.js"), .embedInCode("Web/console-entries.js"), .embedInCode("Web/console-queue.js"), .embedInCode("Web/console-log.js"),
+            .embedInCode("Web/console-reply.js"), .embedInCode("Web/console-details.js"), .embedInCode("Web/console-main.js"),
             .embedInCode("Web/widget-texts.js"), .embedInCode("Web/widget-style.css"), .embedInCode("Web/widget-view.js"),
             .embedInCode("Web/widget-chat.js"), .embedInCode("Web/widget-element.js"),
         ]),
