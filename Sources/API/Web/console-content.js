@@ -48,7 +48,8 @@ function contentMaker(t, call, token) {
   const file = (content, url) => {
     const link = attachment("📄", content.filename || t("file"), [content.mime_type, sizeLabel(content.size)].filter(Boolean).join(", "));
     link.href = url;
-    if (content.filename) link.download = content.filename;
+    // Saved and never opened: a file that is a page would run in this origin.
+    link.download = content.filename || "";
     return link;
   };
 

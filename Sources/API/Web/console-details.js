@@ -103,7 +103,7 @@ function startDetails(desk) {
       filter.title = t("showLabel", { label: name });
       return el("li", {}, filter, remove);
     }));
-    const input = el("input", { id: "label-input", type: "text", placeholder: t("addLabel"), "aria-label": t("addLabel"), autocomplete: "off", maxlength: 64, dir: "auto", list: "known-labels" });
+    const input = el("input", { id: "label-input", type: "text", placeholder: t("addLabel"), "aria-label": t("addLabel"), autocomplete: "off", maxlength: 64, list: "known-labels" });
     const form = el("form", { class: "add", "aria-label": t("addLabel") }, input, el("button", { type: "submit", class: "plain small" }, t("add")),
       el("datalist", { id: "known-labels" }, ...[...desk.queue.labels()].filter((name) => !record.labels.includes(name)).map((name) => el("option", { value: name }))));
     form.addEventListener("submit", (event) => { event.preventDefault(); addLabel(input); });

@@ -5,6 +5,7 @@ const CHAT = "/api/v2/chat/";
 const REQUEST_TIMEOUT_MS = 15000;
 const CONNECT_TIMEOUT_MS = 10000;
 const PONG_TIMEOUT_MS = 8000;
+const FOLLOW_AGAIN_MS = 3000;
 const BACKOFF_BASE_MS = 500;
 const BACKOFF_MAX_MS = 20000;
 
@@ -80,7 +81,10 @@ function openLink(token, deviceID, on) {
       let frame;
       try { frame = JSON.parse(data); } catch { return; }
       if (frame?.type === "connected") didConnect(frame);
-      else if (frame && frame.type !== "pong") on.frame(frame);
+      else if (frame && frame.type !== "pong") {
+        if (frame.type === "error") followAgain(frame, mine);
+        on.frame(frame);
+      }
     };
     opened.onclose = (event) => { if (mine === generation) didClose(event); };
     connectTimer = setTimeout(() => { drop(); reconnect(); }, CONNECT_TIMEOUT_MS);
@@ -97,10 +101,17 @@ function openLink(token, deviceID, on) {
   }
 
   function subscribe(id) {
-    const owners = [...followed.get(id)?.values() ?? []];
+    const owners = isReady ? [...followed.get(id)?.values() ?? []] : [];
     if (!owners.length) return;
     const afterSeq = Math.max(0, Math.min(...owners.map((after) => after())));
     transmit({ type: "subscribe", id: `s-${id}`, conversation_id: id, after_seq: afterSeq });
+  }
+
+  // A subscription that was refused or ended for a reason that passes is asked for again.
+  function followAgain({ id, conversation_id, problem = {} }, mine) {
+    const lost = conversation_id ?? (String(id ?? "").startsWith("s-") ? id.slice(2) : null);
+    if (!followed.has(lost) || [403, 404, 409, 422].includes(problem.status)) return;
+    setTimeout(() => { if (mine === generation) subscribe(lost); }, FOLLOW_AGAIN_MS);
   }
 
   function transmit(frame) {

@@ -34,7 +34,7 @@ function startQueue(desk) {
     const ask = (fields, order = "desc") => ({ ...fields, ...narrow, order, limit });
     switch (tab) {
       // Those who have waited longest come first, on the screen as on the page.
-      case "waiting": return [ask({ status: "open", handler: "human", assignee: "" }, "asc")];
+      case "waiting": return [ask({ status: "open", handler: "human", assignee: "" }, unsupported.has("assignee") ? "desc" : "asc")];
       case "mine": return [ask({ status: "open", assignee: me })];
       case "held": return [ask({ status: "pending" }), ask({ status: "snoozed" })];
       default: return [ask({ status: tab })];
@@ -108,7 +108,7 @@ function startQueue(desk) {
 
   function noteFilters() {
     const asked = queries()[0];
-    const missing = ["q", "label", "assignee"].filter((name) => name in asked && unsupported.has(name));
+    const missing = ["q", "label", "assignee", "handler"].filter((name) => name in asked && unsupported.has(name));
     if (refusedBecause) say(refusedBecause, true);
     else if (missing.length) say(t("filterUnsupported", { names: missing.map((name) => t(`filter_${name}`)).join(", "), n: limit }));
     else say(hasMore && limit >= ROWS_MAX ? t("queueCut", { n: ROWS_MAX }) : "");

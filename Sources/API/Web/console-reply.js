@@ -45,9 +45,10 @@ function startReply(desk) {
       settle(item);
       if (conversation === desk.openID) desk.log.entryDidCome(data);
     } catch (fault) {
-      if (fault.status === 401) return;             // the page is left; what is kept is sent after it
       item.attempts += 1;
-      if (fault.retryable || fault.status === 409) {
+      // The page is left; what is kept is sent after it.
+      if (fault.status === 401) waitMs = RESEND_WITHIN_MS;
+      else if (fault.retryable || fault.status === 409) {
         waitMs = Math.max(fault.retryAfterMs ?? 0, SEND_RETRY_MS[Math.min(item.attempts, SEND_RETRY_MS.length) - 1]);
       } else if (outbox.has(item.id)) fail(item, fault.message || t("refused"));
     } finally {

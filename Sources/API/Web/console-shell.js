@@ -46,7 +46,7 @@ function buildDesk(t, { me, tenant }) {
   return [
     el("a", { class: "skip", href: "#main" }, t("skip")),
     el("header", { class: "top" }, brandMark(),
-      el("p", { class: "brand" }, el("strong", {}, t("title")), el("span", { class: "tenant", dir: "auto" }, tenant)),
+      el("p", { class: "brand" }, el("strong", {}, t("title")), el("span", { class: "tenant" }, el("bdi", {}, tenant))),
       el("p", { id: "status", role: "status", "data-state": "connecting" }, t("connecting")),
       el("p", { class: "me", title: t("loggedInAs", { name: me }) }, el("span", { class: "hidden-text" }, t("loggedInAs", { name: "" })),
         el("bdi", {}, me)),
@@ -70,7 +70,7 @@ function buildQueue(t) {
   }, t(`tab_${name}`), el("span", { class: "count", hidden: "" })));
   return el("section", { class: "queue", "aria-label": t("queue") },
     el("div", { class: "search", role: "search" }, lineArt(...ICONS.search),
-      el("input", { id: "search", type: "search", placeholder: t("search"), "aria-label": t("search"), autocomplete: "off", maxlength: 200, dir: "auto" })),
+      el("input", { id: "search", type: "search", placeholder: t("search"), "aria-label": t("search"), autocomplete: "off", maxlength: 200 })),
     el("div", { class: "tabs", role: "tablist", "aria-label": t("views") }, ...tabs),
     el("p", { id: "filter", hidden: "" }),
     el("p", { id: "queue-note", role: "status", hidden: "" }),
