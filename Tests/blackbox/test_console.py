@@ -218,6 +218,32 @@ def test_who_asks_for_a_person_appears_by_itself_and_leaves_when_a_colleague_tak
     page.wait(f"ui.querySelector('.row-link').dataset.id === '{second}'", "the newest on top")
 
 
+def test_words_and_labels_narrow_the_queue(desk):
+    service, client, conversation, page = desk(user="anna")
+    bob = service.client("bob")
+    other = bob.say("Talk to a human")["conversation_id"]
+    client.say("Where are my oranges", conversation_id=conversation)
+    bob.say("Where are my apples", conversation_id=other)
+    agent = service.client("lee", role="agent")
+    assert agent.request("PATCH", f"/api/v2/chat/conversations/{conversation}", {"labels": ["fruit"]}).status == 200
+    page.click("#tab-open")
+    page.wait("ui.querySelectorAll('.row-link').length === 2", "both")
+    page.click("#search")
+    page.call("Input.insertText", text="Oranges")
+    page.wait("ui.querySelectorAll('.row-link').length === 1", "the one")
+    assert rows(page) == [conversation]
+    page.call("Input.insertText", text=" nowhere")
+    page.wait("ui.querySelector('#queue-empty').innerText.includes('Nothing found')", "nothing")
+    page.run("(ui.querySelector('#search').value = '', ui.querySelector('#search').dispatchEvent(new Event('input')))")
+    page.wait("ui.querySelectorAll('.row-link').length === 2", "both again")
+    show(page, conversation)
+    page.click(".labels .tag")
+    page.wait("ui.querySelector('#filter').innerText.includes('fruit') && ui.querySelectorAll('.row-link').length === 1", "the one with the label")
+    page.click("#filter button")
+    page.wait("ui.querySelector('#filter').hidden && ui.querySelectorAll('.row-link').length === 2", "both again")
+    page.must_be_content()
+
+
 def test_a_filter_that_the_server_refuses_is_said_and_nothing_breaks(desk):
     service, _, conversation, page = desk(user="anna")
     service.client("bob").say("Hello")

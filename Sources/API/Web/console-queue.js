@@ -341,6 +341,7 @@ function startQueue(desk) {
       const node = byID(`tab-${name}`);
       node.setAttribute("aria-selected", String(name === tab));
       node.tabIndex = name === tab ? 0 : -1;
+      if (name === tab) node.scrollIntoView({ block: "nearest", inline: "nearest" });
     }
     byID("queue-panel").setAttribute("aria-labelledby", `tab-${tab}`);
   }
