@@ -57,16 +57,41 @@ public enum Assets {
     /// The chat: one script, from parts in the order in which they build on each other. The style
     /// sheet becomes a template literal, so it has no backslash and no backtick.
     public static let widget = Asset(
-        Array("(() => {\n\"use strict\";\nconst STYLE = String.raw`".utf8)
-            + PackageResources.widget_style_css + Array("`;\n".utf8)
-            + PackageResources.widget_texts_js + PackageResources.widget_view_js
-            + PackageResources.widget_chat_js + PackageResources.widget_element_js
-            + Array("})();\n".utf8),
+        script(
+            style: PackageResources.widget_style_css,
+            [
+                PackageResources.widget_texts_js, PackageResources.words_js,
+                PackageResources.widget_view_js, PackageResources.widget_chat_js,
+                PackageResources.widget_element_js,
+            ]),
         MediaType.script, isForAllOrigins: true)
 
-    /// For the test that holds it to what a literal bears.
-    static var styleSheetText: String {
-        String(decoding: PackageResources.widget_style_css, as: UTF8.self)
+    /// Where agents work: a page that holds nothing, and its script.
+    public static let consolePage = Asset(
+        PackageResources.console_html, MediaType.html, policy: consolePolicy)
+    public static let console = Asset(
+        script(
+            style: PackageResources.console_style_css,
+            [
+                PackageResources.console_texts_js, PackageResources.words_js,
+                PackageResources.widget_view_js, PackageResources.console_link_js,
+                PackageResources.console_shell_js, PackageResources.console_content_js,
+                PackageResources.console_entries_js, PackageResources.console_queue_js,
+                PackageResources.console_log_js, PackageResources.console_reply_js,
+                PackageResources.console_details_js, PackageResources.console_main_js,
+            ]),
+        MediaType.script, policy: consolePolicy)
+
+    private static func script(style: [UInt8], _ parts: [[UInt8]]) -> [UInt8] {
+        Array("(() => {\n\"use strict\";\nconst STYLE = String.raw`".utf8) + style
+            + Array("`;\n".utf8) + parts.joined() + Array("})();\n".utf8)
+    }
+
+    /// For the test that holds them to what a literal bears.
+    static var styleSheetTexts: [String] {
+        [PackageResources.widget_style_css, PackageResources.console_style_css].map {
+            String(decoding: $0, as: UTF8.self)
+        }
     }
 
     /// The page has no script or style of its own: it loads the widget, which calls home only.
@@ -74,4 +99,12 @@ public enum Assets {
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
             + "img-src 'self' https: http: data: blob:; media-src 'self' https: http: blob:; "
             + "base-uri 'none'; form-action 'none'; frame-ancestors 'self'")
+
+    /// The console shows what strangers wrote to somebody with rights: no other page may frame it,
+    /// and no text of any kind can become markup or script.
+    private static let consolePolicy = ByteBlock(
+        "default-src 'none'; script-src 'self'; connect-src 'self'; "
+            + "img-src 'self' https: http: data: blob:; media-src 'self' https: http: blob:; "
+            + "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+            + "require-trusted-types-for 'script'; trusted-types 'none'")
 }

@@ -5,7 +5,7 @@ import Wire
 public enum Route: UInt8, Sendable, CaseIterable {
     case unknown = 0
     case index, health, healthDetailed, livez, readyz, startupz, metrics, info
-    case openapi, asyncapi, widget
+    case openapi, asyncapi, widget, console, consoleScript
     case guest, message, conversations, conversation, messages, events, cancel, sessions, session
     /// One message of a conversation, and what is said to it.
     case entry, reactions
@@ -27,6 +27,8 @@ public enum Route: UInt8, Sendable, CaseIterable {
         case .openapi: "/openapi.yaml"
         case .asyncapi: "/asyncapi.yaml"
         case .widget: "/widget.js"
+        case .console: "/console"
+        case .consoleScript: "/console.js"
         case .guest: "/api/v2/auth/guest"
         case .message: "/api/v2/chat/message"
         case .conversations: "/api/v2/chat/conversations"
@@ -100,12 +102,15 @@ public enum Router {
         case 7:
             return path.equals("/health")
                 ? fixed(path, "/health", .health) : fixed(path, "/readyz", .readyz)
-        case 8: return fixed(path, "/metrics", .metrics)
+        case 8:
+            return path.equals("/metrics")
+                ? fixed(path, "/metrics", .metrics) : fixed(path, "/console", .console)
         case 9: return fixed(path, "/startupz", .startupz)
         case 10: return fixed(path, "/widget.js", .widget)
         case 11:
             if path.equals("/bench/echo") { return RouteMatch(route: .benchEcho, variable: .empty) }
-            return fixed(path, "/bench/sink", .benchSink)
+            if path.equals("/bench/sink") { return RouteMatch(route: .benchSink, variable: .empty) }
+            return fixed(path, "/console.js", .consoleScript)
         case 13: return fixed(path, "/openapi.yaml", .openapi)
         case 14: return fixed(path, "/asyncapi.yaml", .asyncapi)
         case 15: return fixed(path, "/api/v2/chat/ws", .socket)

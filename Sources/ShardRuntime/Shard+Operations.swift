@@ -35,6 +35,8 @@ extension Shard {
         case .asyncapi: respond(token, ordinal, assembler, bytes, context, Assets.asyncAPI)
         case .widget: respond(token, ordinal, assembler, bytes, context, Assets.widget)
         case .index: respond(token, ordinal, assembler, bytes, context, Assets.indexPage)
+        case .console: respond(token, ordinal, assembler, bytes, context, Assets.consolePage)
+        case .consoleScript: respond(token, ordinal, assembler, bytes, context, Assets.console)
         default:
             respond(token, ordinal, context, Problem(.notFound, "There is no such route."))
         }

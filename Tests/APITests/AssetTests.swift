@@ -39,18 +39,31 @@ import Testing
         }
     }
 
-    @Test func `The widget is one closed function, and its style sheet stays inside its literal`() {
-        let script = Assets.widget.bytes
-        let text = script.bytes.string()
+    static let scripts = [Assets.widget.bytes, Assets.console.bytes].map { $0.bytes.string() }
+
+    @Test(arguments: scripts)
+    func `A script is one closed function`(_ text: String) {
         #expect(text.hasPrefix("(() => {\n\"use strict\";") && text.hasSuffix("})();\n"))
-        let sheet = Assets.styleSheetText
+    }
+
+    @Test(arguments: Assets.styleSheetTexts)
+    func `A style sheet stays inside its literal`(_ sheet: String) {
         #expect(sheet.count > 1000)
         #expect(!sheet.contains("`") && !sheet.contains("\\") && !sheet.contains("${"))
     }
 
-    @Test func `Nothing of the widget is made from markup, and it names no other host`() {
-        let script = Assets.widget.bytes
-        let text = script.bytes.string()
+    @Test func `The console may not be framed, and makes nothing from text`() throws {
+        for asset in [Assets.consolePage, Assets.console] {
+            #expect(!asset.isForAllOrigins)
+            let block = try #require(asset.policy)
+            let policy = block.bytes.string()
+            #expect(policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"))
+            #expect(policy.contains("require-trusted-types-for 'script'"))
+        }
+    }
+
+    @Test(arguments: scripts)
+    func `Nothing is made from markup, and no other host is named`(_ text: String) {
         for word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
             #expect(!text.contains(word), "\(word)")
         }

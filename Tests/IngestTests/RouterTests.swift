@@ -126,6 +126,7 @@ private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
         "/api/v2/chat/conversations//x", "/api/v2/chat/conversationsx/y", "/bench", "/bench/",
         "/bench/echo/", "/bench/sinks", "/openapi.yml", "/../health", "/health/../info",
         "/%68ealth", "/index.html", "/metrics/", "*", "/api/v2/chat/wss", "/robots.txt",
+        "/console/", "/console.html", "/Console",
     ])
     func `A near miss is no route`(_ path: String) {
         #expect(route(path).route == .unknown)

@@ -15,8 +15,8 @@ from websockets.sync.client import connect as open_socket
 from conftest import ARTIFACTS, eventually
 
 PHONE, DESKTOP = (390, 844, True), (1280, 800, False)
-# The chat stands in a shadow root: `ui` is that in every expression that runs in a page.
-UI = "const ui = document.querySelector('chat-widget')?.shadowRoot ?? document.createDocumentFragment();"
+# The chat stands in a shadow root: `ui` is that in every expression that runs in a page, and elsewhere the document.
+UI = "const ui = document.querySelector('chat-widget')?.shadowRoot ?? document;"
 
 
 def chromium():

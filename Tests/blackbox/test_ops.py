@@ -239,6 +239,7 @@ BUILT_PATHS = {
     "/api/v2/auth/guest": "post", "/api/v2/chat/message": "post", "/api/v2/chat/conversations": "get",
     "/api/v2/chat/conversations/{}": "get", "/api/v2/chat/ws": "get", "/health": "get", "/livez": "get", "/readyz": "get",
     "/metrics": "get", "/info": "get", "/openapi.yaml": "get", "/widget.js": "get",
+    "/console": "get", "/console.js": "get",
 }
 
 
@@ -332,15 +333,17 @@ def test_the_chat_page_is_guarded(service):
     assert "https://" not in re.sub(r'xmlns="[^"]*"', "", "".join(re.findall(r"<(?:script|link|img)[^>]*>", page))), "all is our own"
 
 
-def test_what_the_page_loads_is_there(service):
-    page = service.anonymous().get("/").text
+@pytest.mark.parametrize("path", ["/", "/console"])
+def test_what_a_page_loads_is_there(service, path):
+    page = service.anonymous().get(path).text
     for reference in re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="([^"]+)"', page):
         if not reference.startswith(("data:", "#")):
             assert service.anonymous().get(reference if reference.startswith("/") else "/" + reference).status == 200, reference
 
 
 @pytest.mark.parametrize("path,media_type", [
-    ("/", "text/html"), ("/widget.js", "text/javascript"), ("/openapi.yaml", "application/yaml")])
+    ("/", "text/html"), ("/widget.js", "text/javascript"), ("/openapi.yaml", "application/yaml"),
+    ("/console", "text/html"), ("/console.js", "text/javascript")])
 def test_a_file_is_sent_once_and_then_only_confirmed(service, path, media_type):
     first = service.anonymous().get(path)
     tag = first.header("ETag")
@@ -363,7 +366,7 @@ def test_any_origin_may_load_the_widget_and_nothing_else_opens_by_that(service):
     assert script.header_values("Access-Control-Allow-Origin") == ["*"]
     assert script.header("Cross-Origin-Resource-Policy") == "cross-origin"
     assert script.header("X-Content-Type-Options") == "nosniff"
-    for path in ("/", "/health", "/openapi.yaml"):
+    for path in ("/", "/health", "/openapi.yaml", "/console", "/console.js"):
         answer = service.anonymous(Origin="https://shop.example").get(path)
         assert answer.header("Access-Control-Allow-Origin") is None, path
 

@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from accessibility import check_accessibility
 from chromium import DESKTOP, browser  # noqa: F401  (a fixture)
 from conftest import unique
 
@@ -402,43 +403,6 @@ def test_files_are_refused_in_words(shop):
 # --- Roles, names, contrast
 
 
-CONTRAST = r"""(() => {
-  const parse = (text) => { const part = text.match(/[\d.]+/g).map(Number); return part.length === 3 ? [...part, 1] : part };
-  const over = (top, under) => top.slice(0, 3).map((value, index) => value * top[3] + under[index] * (1 - top[3])).concat(1);
-  const light = (color) => { const [r, g, b] = color.map(v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
-    return .2126 * r + .7152 * g + .0722 * b };
-  const background = (node) => {
-    const layers = [];
-    for (let at = node; at instanceof Element; at = at.parentElement) layers.push(parse(getComputedStyle(at).backgroundColor));
-    return layers.reverse().reduce((under, top) => over(top, under), [255, 255, 255, 1]);
-  };
-  const faults = [];
-  let count = 0;
-  const walker = document.createTreeWalker(ui.querySelector('.frame'), NodeFilter.SHOW_TEXT);
-  const check = (node, color, words) => {
-    count += 1;
-    const style = getComputedStyle(node), under = background(node), ink = over(parse(color), under);
-    const [low, high] = [light(ink), light(under)].sort((a, b) => a - b);
-    const ratio = (high + .05) / (low + .05);
-    const isLarge = parseFloat(style.fontSize) >= 24 || parseFloat(style.fontSize) >= 18.66 && style.fontWeight >= 700;
-    if (ratio < (isLarge ? 3 : 4.5)) faults.push(`${ratio.toFixed(2)} ${words} (${color} on ${under.slice(0, 3)})`);
-  };
-  while (walker.nextNode()) {
-    const node = walker.currentNode.parentElement, words = walker.currentNode.data.trim();
-    if (!words || !node.checkVisibility() || node.closest('.hidden-text, :disabled, .skip')) continue;
-    check(node, getComputedStyle(node).color, words);
-  }
-  const composer = ui.querySelector('#composer');
-  check(composer, getComputedStyle(composer, '::placeholder').color, 'placeholder');
-  for (const node of ui.querySelectorAll('.frame svg')) {
-    if (node.checkVisibility() && !node.closest(':disabled')) check(node.parentElement, getComputedStyle(node).color, 'icon');
-  }
-  return {faults, count};
-})()"""
-
-TARGETS = """[...ui.querySelectorAll('button, a, textarea, summary')].filter(e => e.checkVisibility() && !e.closest('.hidden-text, .skip, .text'))
-  .map(e => [e.id || e.className, e.getBoundingClientRect()]).filter(([, r]) => r.width < 24 || r.height < 24).map(([name]) => name)"""
-
 RICH = [
     {"type": "buttons", "text": "Which one?", "buttons": [{"id": "a", "title": "The red one"}, {"id": "b", "title": "The blue one"}]},
     {"type": "list", "text": "Where to?", "button": "Shops", "sections": [{"title": "North", "rows": [
@@ -448,25 +412,6 @@ RICH = [
         {"title": "Rain boot", "subtitle": "Keeps dry", "buttons": [{"id": "r", "title": "Show me"}]}]},
     {"type": "quick_replies", "text": "Does that help?", "replies": [{"id": "y", "title": "Yes"}, {"id": "n", "title": "No"}]},
 ]
-
-
-def check_accessibility(page):
-    result = page.run(CONTRAST)
-    assert result["faults"] == [] and result["count"] > 0, "WCAG 2.2, 1.4.3"
-    assert page.run(TARGETS) == [], "WCAG 2.2, 2.5.8"
-    page.call("Accessibility.enable")
-    nodes = page.call("Accessibility.getFullAXTree")["nodes"]
-    named = {"button", "textbox", "link", "dialog", "form", "log", "heading", "group", "region", "image", "main"}
-    nameless = [node for node in nodes if not node.get("ignored") and node["role"]["value"] in named
-                and not node.get("name", {}).get("value", "").strip()]
-    assert nameless == []
-    page.call("Accessibility.disable")
-    ids = page.run("[...ui.querySelectorAll('[id]')].map(e => e.id)")
-    assert len(ids) == len(set(ids))
-    dangling = page.run("[...ui.querySelectorAll('[aria-labelledby], [aria-controls], [aria-describedby], label[for]')].flatMap(e =>"
-                        "['aria-labelledby', 'aria-controls', 'aria-describedby', 'for'].map(a => e.getAttribute(a)).filter(Boolean))"
-                        ".filter(id => !ui.getElementById(id))")
-    assert dangling == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

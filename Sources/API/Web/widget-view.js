@@ -40,25 +40,25 @@ function uniqueID() {
 }
 
 // Storage may be forbidden (private windows, embedded frames): then it lasts as long as the page.
-function openStorage(prefix) {
+function openStorage(prefix, area = "localStorage") {
   const memory = new Map();
   return {
     prefix,
     read(name) {
-      try { return JSON.parse(localStorage.getItem(prefix + name)) ?? memory.get(name); } catch { return memory.get(name); }
+      try { return JSON.parse(window[area].getItem(prefix + name)) ?? memory.get(name); } catch { return memory.get(name); }
     },
     write(name, value) {
       memory.set(name, value);
-      try { localStorage.setItem(prefix + name, JSON.stringify(value)); } catch { /* above */ }
+      try { window[area].setItem(prefix + name, JSON.stringify(value)); } catch { /* above */ }
     },
     remove(name) {
       memory.delete(name);
-      try { localStorage.removeItem(prefix + name); } catch { /* above */ }
+      try { window[area].removeItem(prefix + name); } catch { /* above */ }
     },
     names(start) {
       const found = [...memory.keys()];
       try {
-        for (const key of Object.keys(localStorage)) if (key.startsWith(prefix)) found.push(key.slice(prefix.length));
+        for (const key of Object.keys(window[area])) if (key.startsWith(prefix)) found.push(key.slice(prefix.length));
       } catch { /* above */ }
       return [...new Set(found)].filter((name) => name.startsWith(start));
     },
