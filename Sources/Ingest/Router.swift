@@ -6,6 +6,7 @@ public enum Route: UInt8, Sendable, CaseIterable {
     case unknown = 0
     case index, health, healthDetailed, livez, readyz, startupz, metrics, info, openapi, widget
     case guest, message, conversations, conversation, messages, events, cancel, sessions, session
+    case read, typing
     case socket
     case benchPlaintext, benchSink, benchEcho, benchBroadcast
 
@@ -29,6 +30,8 @@ public enum Route: UInt8, Sendable, CaseIterable {
         case .conversation: "/api/v2/chat/conversations/{id}"
         case .messages: "/api/v2/chat/conversations/{id}/messages"
         case .events: "/api/v2/chat/conversations/{id}/events"
+        case .read: "/api/v2/chat/conversations/{id}/read"
+        case .typing: "/api/v2/chat/conversations/{id}/typing"
         case .cancel: "/api/v2/chat/runs/{id}/cancel"
         case .sessions: "/api/v2/chat/sessions"
         case .session: "/api/v2/chat/sessions/{id}"
@@ -45,7 +48,7 @@ public enum Route: UInt8, Sendable, CaseIterable {
     /// A part of the path is an id.
     public var hasVariable: Bool {
         switch self {
-        case .conversation, .messages, .events, .cancel, .session: true
+        case .conversation, .messages, .events, .read, .typing, .cancel, .session: true
         default: false
         }
     }
@@ -53,7 +56,7 @@ public enum Route: UInt8, Sendable, CaseIterable {
     /// For the Allow header. GET routes answer HEAD too; OPTIONS is a preflight.
     public var allows: StaticString {
         switch self {
-        case .guest, .message, .messages, .cancel, .benchSink: "POST, OPTIONS"
+        case .guest, .message, .messages, .read, .typing, .cancel, .benchSink: "POST, OPTIONS"
         case .conversation: "GET, HEAD, PATCH, OPTIONS"
         case .socket, .benchEcho, .benchBroadcast: "GET, OPTIONS"
         case .session: "GET, HEAD, DELETE, OPTIONS"
@@ -63,7 +66,7 @@ public enum Route: UInt8, Sendable, CaseIterable {
 
     public func accepts(_ method: HTTPMethod) -> Bool {
         switch self {
-        case .guest, .message, .messages, .cancel, .benchSink: method == .post
+        case .guest, .message, .messages, .read, .typing, .cancel, .benchSink: method == .post
         case .conversation: method == .get || method == .head || method == .patch
         case .socket, .benchEcho, .benchBroadcast: method == .get
         case .session: method == .get || method == .head || method == .delete
@@ -146,6 +149,8 @@ public enum Router {
             let id = ByteRange(prefix.utf8CodeUnitCount, prefix.utf8CodeUnitCount + slash)
             let tail = path.part(ByteRange(prefix.utf8CodeUnitCount + slash, path.byteCount))
             if slash > 0, tail.equals("/events") { return RouteMatch(route: .events, variable: id) }
+            if slash > 0, tail.equals("/read") { return RouteMatch(route: .read, variable: id) }
+            if slash > 0, tail.equals("/typing") { return RouteMatch(route: .typing, variable: id) }
             if slash > 0, tail.equals("/messages") {
                 return RouteMatch(route: .messages, variable: id)
             }

@@ -57,7 +57,7 @@ extension Shard {
             // answered first.
             hold(token, .work)
             return false
-        case .message, .conversations, .conversation, .messages, .events, .cancel,
+        case .message, .conversations, .conversation, .messages, .events, .read, .typing, .cancel,
             .session, .sessions:
             return handleAPI(token, assembler, bytes, body, match, context)
         case .guest: handleGuest(token, assembler, bytes, body, context)
@@ -186,6 +186,10 @@ extension Shard {
             case .cancel: try cancelRun(assembler, bytes, match, principal, origin, context)
             case .events:
                 try openEvents(token, assembler, bytes, match, principal, ordinal, context)
+            case .read:
+                try markRead(assembler, bytes, body, match, principal, origin, context)
+            case .typing:
+                try postTyping(assembler, bytes, body, match, principal, origin, context)
             case .messages:
                 try postAgentMessage(assembler, bytes, body, match, principal, origin, context)
             case .conversation where assembler.head.method == .patch:

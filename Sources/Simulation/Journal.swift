@@ -47,6 +47,7 @@ final class Journal {
     let document = Document()
     private(set) var intents: [Intent] = []
     var deeds: [Deed] = []
+    var marks: [AnsweredMark] = []
     // What the run has met, so that a test can tell that it meets everything.
     var counts: [String: Int] = [:]
 
@@ -170,7 +171,11 @@ final class Journal {
     func checkAtRest() {
         checkIntents()
         checkDeeds()
-        for id in archive.order { checkLog(id) }
+        checkMarks()
+        for id in archive.order {
+            checkLog(id)
+            checkClosing(id)
+        }
     }
 
     private func checkIntents() {

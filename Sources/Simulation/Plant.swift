@@ -8,6 +8,8 @@ public enum Plant: CaseIterable, Sendable {
     case showsEverybody
     /// The store's pages show end users what is internal.
     case showsInternal
+    /// The store says that cursors are committed and keeps nothing of them.
+    case losesCursors
     /// The network loses a piece of what the server has sent.
     case losesBytes
     /// A core's bell is not heard now and then.

@@ -211,6 +211,7 @@ final class SimulatedStore {
         case .history(let query): .answer(archive.history(query))
         case .list(let query): .answer(archive.list(query))
         case .replay(let query): .replayed(archive.replay(query))
+        case .inactive(let query): .inactive(archive.inactive(query))
         case .apiKey(let id): .apiKey(id: id, nil)
         case .claim(let origin, let key): .answer(Archive.answer(origin, key.userID))
         }
@@ -230,6 +231,8 @@ final class SimulatedStore {
         case .list(let query): return refuse(query.origin)
         case .claim(let origin, _): return refuse(origin)
         case .apiKey(let id): return .apiKey(id: id, nil)
+        case .inactive:
+            return .inactive(InactivePage(found: [], last: nil, isReadable: false))
         case .replay(let query):
             return .replayed(
                 ReplayPage(

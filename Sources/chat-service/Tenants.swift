@@ -30,7 +30,10 @@ struct TenantCommand: ParsableCommand {
 
     struct Set: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Sets the origins whose pages may call; a running service needs a restart.")
+            abstract: """
+                Sets the origins whose pages may call, or when conversations are closed; a running \
+                service needs a restart.
+                """)
 
         @Argument(help: "The tenant's name.") var name: String
         @Option(
@@ -39,8 +42,21 @@ struct TenantCommand: ParsableCommand {
                 times. Without any, only the service's own page may call.
                 """)
         var origin: [String] = []
+        @Option(
+            name: .customLong("auto-close"),
+            help: """
+                Seconds without an entry after which an open or pending conversation is closed; 0 \
+                for never. Given alone, it leaves the origins as they are.
+                """)
+        var autoCloseSeconds: UInt64?
+
+        /// Ten years.
+        private static let autoCloseSecondsMax: UInt64 = 315_360_000
 
         func run() throws {
+            if let seconds = autoCloseSeconds, seconds > Self.autoCloseSecondsMax {
+                throw ValidationError("--auto-close takes at most \(Self.autoCloseSecondsMax).")
+            }
             for text in origin where !isOrigin(text) {
                 throw ValidationError(
                     "'\(text)' is no origin: a scheme and a host, maybe a port, and nothing behind."
@@ -51,9 +67,18 @@ struct TenantCommand: ParsableCommand {
                 _ = try data.loadTenants(settings)
                 var isKnown = false
                 try withDirectoryStore(data) { store throws(SQLiteError) in
-                    isKnown = try store.setOrigins(origin, tenant: name)
+                    if let seconds = autoCloseSeconds {
+                        isKnown = try store.setAutoClose(seconds: seconds, tenant: name)
+                    }
+                    if autoCloseSeconds == nil || !origin.isEmpty {
+                        isKnown = try store.setOrigins(origin, tenant: name)
+                    }
                 }
                 guard isKnown else { throw unknownTenant(name) }
+                if let seconds = autoCloseSeconds {
+                    say("\(name)  \(seconds == 0 ? "no auto-close" : "auto-close \(seconds) s")")
+                    if origin.isEmpty { return }
+                }
                 say("\(name)  \(origin.isEmpty ? "no origins" : origin.joined(separator: " "))")
             }
         }

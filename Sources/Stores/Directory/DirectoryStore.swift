@@ -40,6 +40,8 @@ public struct TenantRecord: Sendable {
     public var userBurst: Int?
     public var runPolicy: RunPolicy
     public var allowedOrigins: [String]
+    /// Conversations without an entry for so long are closed; 0: never.
+    public var autoCloseSeconds: UInt64 = 0
 
     public init(name: String, allowsGuests: Bool) {
         self.name = name
@@ -66,14 +68,33 @@ public final class DirectoryStore {
         connection = try SQLiteConnection(path: path)
         try connection.run("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
         try connection.run(Self.create)
+        try addColumn("auto_close", "INTEGER NOT NULL DEFAULT 0")
+    }
+
+    /// Files of earlier versions lack it. Another process may add it at the same moment.
+    private func addColumn(_ name: String, _ type: String) throws(SQLiteError) {
+        func isThere() throws(SQLiteError) -> Bool {
+            let statement = try connection.prepare(
+                "SELECT 1 FROM pragma_table_info('tenants') WHERE name=?")
+            statement.bind(1, text: name)
+            return try statement.step()
+        }
+        if try isThere() { return }
+        do {
+            try connection.run("ALTER TABLE tenants ADD COLUMN \(name) \(type)")
+        } catch {
+            guard try isThere() else { throw error }
+        }
     }
 
     // MARK: Tenants
 
     public func tenants() throws(SQLiteError) -> [TenantRecord] {
         let statement = try connection.prepare(
-            "SELECT name, guests, rate, burst, user_rate, user_burst, run_policy, origins FROM tenants ORDER BY position"
-        )
+            """
+            SELECT name, guests, rate, burst, user_rate, user_burst, run_policy, origins,
+            auto_close FROM tenants ORDER BY position
+            """)
         var found: [TenantRecord] = []
         while try statement.step() {
             var record = TenantRecord(
@@ -85,6 +106,7 @@ public final class DirectoryStore {
             record.runPolicy =
                 RunPolicy(rawValue: UInt8(truncatingIfNeeded: statement.integer(6))) ?? .queue
             record.allowedOrigins = statement.text(7).split(separator: " ").map(String.init)
+            record.autoCloseSeconds = statement.unsigned(8)
             found.append(record)
         }
         return found
@@ -118,6 +140,15 @@ public final class DirectoryStore {
         let statement = try connection.prepare(
             "UPDATE tenants SET origins=? WHERE name=?")
         statement.bind(1, text: origins.joined(separator: " "))
+        statement.bind(2, text: tenant)
+        _ = try statement.step()
+        return connection.changedRows > 0
+    }
+
+    /// False when there is no such tenant.
+    public func setAutoClose(seconds: UInt64, tenant: String) throws(SQLiteError) -> Bool {
+        let statement = try connection.prepare("UPDATE tenants SET auto_close=? WHERE name=?")
+        statement.bind(1, seconds)
         statement.bind(2, text: tenant)
         _ = try statement.step()
         return connection.changedRows > 0

@@ -10,6 +10,8 @@
 // conversation at a time (MessageWriter+Folding); what is not in them yet is the tail: it stands in
 // log and in memory (LogTail). All rows of log up to progress.folded_through are in entries.
 //
+// cursors says how far the participants of a conversation have come; it is not part of the log.
+//
 // flags: 1 inbound, 2 accepted only (its sender did not wait), 8 internal (the end user never sees
 // it). Ids are 16-byte big-endian blobs, so that they sort by time.
 
@@ -35,6 +37,9 @@ enum MessageSchema {
             PRIMARY KEY(conversation, seq)) WITHOUT ROWID;
         CREATE TABLE IF NOT EXISTS keys(
             key BLOB PRIMARY KEY, conversation BLOB NOT NULL, seq INTEGER NOT NULL) WITHOUT ROWID;
+        CREATE TABLE IF NOT EXISTS cursors(
+            conversation BLOB NOT NULL, user_id TEXT NOT NULL, read_seq INTEGER NOT NULL,
+            delivered_seq INTEGER NOT NULL, PRIMARY KEY(conversation, user_id)) WITHOUT ROWID;
         CREATE TABLE IF NOT EXISTS progress(folded_through INTEGER NOT NULL);
         INSERT INTO progress SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM progress);
         """

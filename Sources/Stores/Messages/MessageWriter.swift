@@ -25,6 +25,7 @@ public enum StoreEvent: Sendable {
     case ownerRead(OwnerReadResult)
     case answer(Answer)
     case replayed(ReplayPage)
+    case inactive(InactivePage)
     case apiKey(id: UInt64, APIKeyRecord?)
 }
 
