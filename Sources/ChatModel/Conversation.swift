@@ -86,8 +86,8 @@ public struct Conversation: Sendable {
         if hasDetails || id != nil { details.handlerID = id }
     }
 
-    /// The Conversation object of the public interface. `unread` counts outbound messages that came
-    /// after the user's own last one.
+    /// The Conversation object of the public interface. `unread` counts outbound messages behind
+    /// the user's own last one and the last that it has read.
     public func write(into writer: ByteWriter, unread: UInt64) {
         writer.append("{\"id\":\"")
         id.write(.conversation, into: writer)

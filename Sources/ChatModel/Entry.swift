@@ -174,6 +174,8 @@ public struct EntryHead: Sendable {
     public let isInbound: Bool
     public let isInternal: Bool
     public let createdAtMilliseconds: UInt64
+    /// Shown of public messages that went out; an entry is written as `sent`.
+    public var outboundStatus = OutboundStatus.sent
 
     public init(
         id: Identifier, conversation: Identifier, seq: UInt64, kind: EntryKind, isInbound: Bool,
@@ -216,7 +218,16 @@ public struct EntryHead: Sendable {
         writer.append(
             isInbound
                 ? "\",\"direction\":\"inbound\",\"status\":\"accepted\",\"visibility\":\"public\""
-                : "\",\"direction\":\"outbound\",\"status\":\"sent\",\"visibility\":\"public\"")
+                : outboundText)
+    }
+
+    private var outboundText: StaticString {
+        switch outboundStatus {
+        case .sent: "\",\"direction\":\"outbound\",\"status\":\"sent\",\"visibility\":\"public\""
+        case .delivered:
+            "\",\"direction\":\"outbound\",\"status\":\"delivered\",\"visibility\":\"public\""
+        case .read: "\",\"direction\":\"outbound\",\"status\":\"read\",\"visibility\":\"public\""
+        }
     }
 
     @inline(__always)

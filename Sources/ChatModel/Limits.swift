@@ -53,10 +53,27 @@ public enum Limits {
     /// outbox.
     public static let replayPageBytes = 1 << 17
 
+    // Read cursors of one conversation: the end user's and those of agents; and requests that wait
+    // for an entry that is on its way.
+    public static let cursorsPerConversationMax = 17
+    public static let readsWaitingPerConversationMax = 64
+
+    // Presence. Users who left within the grace period; more of them are offline at once. Agents
+    // are told in the conversations of a user that were followed last.
+    public static let presenceGraceMilliseconds: UInt64 = 5_000
+    public static let usersLeavingPerShardMax = 65_536
+    public static let presenceConversationsMax = 64
+
+    // Conversations that a look for inactive ones visits at a time, and closes at most a second.
+    public static let inactiveVisitedMax = 512
+    public static let inactiveClosedMax = 256
+
     // One connection.
     public static let pipelinedRequestsMax = 32
     public static let socketMessagesInFlightMax = 64
     public static let subscriptionsPerSocketMax = 256
+    /// Conversations in which one socket is typing; the first of more has stopped.
+    public static let typingPerSocketMax = 8
     /// Those that named themselves and are told of.
     public static let devicesPerSessionMax = 32
     public static let outboxBytesMax = 1 << 20

@@ -64,20 +64,23 @@ public struct StoredEntry: Sendable, BitwiseCopyable {
 /// What happens to a conversation's row together with its entries.
 public enum RowChange: Sendable { case none, insert, update }
 
-/// Entries of one conversation that become durable together or not at all. At most one unit of a
-/// conversation is on its way, so that their order holds.
+/// Entries of one conversation that become durable together or not at all. At most one such unit of
+/// a conversation is on its way, so that their order holds. A unit without entries moves cursors;
+/// at most one of these is on its way beside it.
 public final class CommitUnit: Sendable {
     public let conversation: Conversation
     public let rowChange: RowChange
     public let entries: [StoredEntry]
     /// All their bodies; other bytes may stand between them.
     public let bodies: ByteBlock
+    public let cursors: [CursorChange]
     public let submittedNanoseconds: UInt64
 
     public init(
         conversation: Conversation, rowChange: RowChange, entries: [StoredEntry],
-        bodies: ByteBlock, submittedNanoseconds: UInt64
+        bodies: ByteBlock, cursors: [CursorChange] = [], submittedNanoseconds: UInt64
     ) {
+        self.cursors = cursors
         self.conversation = conversation
         self.rowChange = rowChange
         self.entries = entries
@@ -142,7 +145,22 @@ public enum OwnerRead: Sendable {
 }
 
 public enum OwnerReadResult: Sendable {
-    case user(UserKey, [Conversation])
-    case conversation(Identifier, Conversation?)
+    case user(UserKey, [StoredConversation])
+    case conversation(Identifier, StoredConversation?)
     case unavailable(OwnerRead)
+}
+
+/// A conversation as its owner takes it up.
+public struct StoredConversation: Sendable {
+    public let row: Conversation
+    /// The last entry that the end user may see; 0 for none.
+    public let lastPublicSeq: UInt64
+    /// The end user's and those of agents, at most `Limits.cursorsPerConversationMax`.
+    public let cursors: [ReadCursor]
+
+    public init(row: Conversation, lastPublicSeq: UInt64, cursors: [ReadCursor]) {
+        self.row = row
+        self.lastPublicSeq = lastPublicSeq
+        self.cursors = cursors
+    }
 }

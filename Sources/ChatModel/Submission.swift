@@ -111,6 +111,8 @@ public struct Answer: Sendable {
     public var shows: Identifier?
     /// With `shows`: of its messages, the one at this seq in place of it; 0 for none.
     public var showsSeq: UInt64 = 0
+    /// The body is a frame for this subscriber alone, if it still follows `about`.
+    public var isFrame = false
     /// Of the conversation that the body shows; 0 for none.
     public var version: UInt64 = 0
 
@@ -132,17 +134,40 @@ public struct Delivery: Sendable {
     public let isInternal: Bool
     /// The socket that caused it and does not want it back.
     public let except: Origin?
+    /// Not for any device of who has this name either.
+    public let unlessSubject: ByteBlock?
 
     public init(
         conversation: Identifier, user: UserKey, seq: UInt64, payload: ByteBlock,
-        isInternal: Bool = false, except: Origin?
+        isInternal: Bool = false, except: Origin?, unlessSubject: ByteBlock? = nil
     ) {
+        self.unlessSubject = unlessSubject
         self.conversation = conversation
         self.user = user
         self.seq = seq
         self.payload = payload
         self.isInternal = isInternal
         self.except = except
+    }
+}
+
+/// Somebody has read a conversation up to an entry.
+public struct ReadMark: Sendable {
+    public let origin: Origin
+    public let frameID: ByteBlock?
+    public let principal: Principal
+    public let conversation: Identifier
+    public let seq: UInt64
+
+    public init(
+        origin: Origin, frameID: ByteBlock?, principal: Principal, conversation: Identifier,
+        seq: UInt64
+    ) {
+        self.origin = origin
+        self.frameID = frameID
+        self.principal = principal
+        self.conversation = conversation
+        self.seq = seq
     }
 }
 
@@ -156,10 +181,17 @@ public enum OwnerRequest: Sendable {
     case forget(core: UInt8, Identifier, answers: Int)
     /// A socket of this user has come to the core; answered with the text of the user's session id.
     case connect(Origin, UserKey, shardKey: UInt16)
-    /// The last socket of this user has gone from this core.
+    /// An event stream of this user has come to the core.
+    case attach(core: UInt8, UserKey)
+    /// Nothing was said in it for so long that it may be closed.
+    case closeInactive(Identifier)
+    /// The last socket or stream of this user has gone from this core.
     case detach(core: UInt8, UserKey)
     case typing(Origin, frameID: ByteBlock?, Principal, Identifier, isStart: Bool)
     case cancel(Origin, frameID: ByteBlock?, Principal, run: Identifier)
+    case read(ReadMark)
+    /// A subscriber has been shown the log up to `seq`: it is told what no entry says.
+    case introduce(Origin, Principal, Identifier, seq: UInt64)
     /// A socket that named its device has come, or has gone.
     case deviceCame(UserKey, ByteBlock)
     case deviceWent(UserKey, ByteBlock)

@@ -42,11 +42,15 @@ public struct Tenant: Sendable {
     public let runPolicy: RunPolicy
     /// Origins that browsers may call from; `*` allows all.
     public let allowedOrigins: [String]
+    /// A conversation without an entry for so long is closed; 0: never.
+    public let autoCloseSeconds: UInt64
 
     public init(
         index: TenantIndex, name: String, allowsGuests: Bool, ratePerMinute: Int, burst: Int,
-        userRatePerMinute: Int, userBurst: Int, runPolicy: RunPolicy, allowedOrigins: [String]
+        userRatePerMinute: Int, userBurst: Int, runPolicy: RunPolicy, allowedOrigins: [String],
+        autoCloseSeconds: UInt64 = 0
     ) {
+        self.autoCloseSeconds = autoCloseSeconds
         self.index = index
         self.name = ByteBlock(name)
         nameText = name

@@ -63,7 +63,7 @@ extension ConversationOwner {
         // The sender follows the conversation from here on; a duplicate finds the log's head
         // instead.
         let head = isDuplicate ? (conversations[id]?.storedSeq ?? waiter.seq) : waiter.seq - 1
-        conversations[id]?.follow(submission.origin.core)
+        if let state = conversations[id] { follow(state, submission.origin.core) }
         let follow = conversations[id].map { _ in Answer.Follow(conversation: id, seq: head) }
         succeed(
             submission.origin, submission.frameID, status: 200, ByteSlice(encoder.block()),
@@ -92,14 +92,14 @@ extension ConversationOwner {
 
     func deliver(
         _ payload: ByteBlock, seq: UInt64, isInternal: Bool = false, _ state: ConversationState,
-        _ cores: UInt64, except: Origin?
+        _ cores: UInt64, except: Origin?, unlessSubject: ByteBlock? = nil
     ) {
         guard cores != 0 else { return }
         actions.append(
             .deliver(
                 Delivery(
                     conversation: state.row.id, user: state.user, seq: seq, payload: payload,
-                    isInternal: isInternal, except: except),
+                    isInternal: isInternal, except: except, unlessSubject: unlessSubject),
                 cores: cores))
     }
 
@@ -136,8 +136,7 @@ extension ConversationOwner {
     // MARK: Following and typing
 
     func connect(_ origin: Origin, _ key: UserKey, _ shardKey: UInt16) {
-        let user = userState(key)
-        user.devices |= 1 << UInt64(origin.core)
+        attach(origin.core, userState(key))
         encoder.removeAll()
         session(of: key, shardKey: shardKey).write(.session, into: encoder)
         succeed(origin, status: 200, ByteSlice(encoder.block()))
@@ -149,7 +148,7 @@ extension ConversationOwner {
         guard mayAccess(principal, state) else {
             return refuseSubscription(origin, frameID, state.row.id, Self.unknownConversation)
         }
-        state.follow(origin.core)
+        follow(state, origin.core)
         succeed(
             origin, frameID, status: 200, Self.nothing,
             follow: Answer.Follow(
@@ -163,7 +162,9 @@ extension ConversationOwner {
         isStart: Bool
     ) {
         guard mayAccess(principal, state) else {
-            return complain(origin, frameID, Self.unknownConversation)
+            return origin.isSocket
+                ? complain(origin, frameID, Self.unknownConversation)
+                : fail(origin, nil, Self.unknownConversation)
         }
         let isAgent = !principal.subject.equals(state.row.userID)
         encoder.removeAll()
@@ -175,7 +176,10 @@ extension ConversationOwner {
                 : "\",\"sender\":{\"type\":\"user\",\"id\":")
         encoder.append(json: principal.subject)
         encoder.append(isStart ? "},\"state\":\"start\"}" : "},\"state\":\"stop\"}")
-        deliver(encoder.block(), seq: 0, state, audience(of: state), except: origin)
+        deliver(
+            encoder.block(), seq: 0, state, audience(of: state), except: origin,
+            unlessSubject: principal.subject)
+        if !origin.isSocket { succeed(origin, status: 204, Self.nothing) }
     }
 }
 

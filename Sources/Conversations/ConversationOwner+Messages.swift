@@ -89,6 +89,7 @@ extension ConversationOwner {
             case .reply(let run):
                 if !place(run, item, in: state, &builder) { fenced.append(run) }
             case .command(let command): place(command, item, in: state, &builder)
+            case .closing: placeClosing(item, in: state, &builder)
             }
         }
         state.waiting.removeFirst(taken)
@@ -266,6 +267,7 @@ extension ConversationOwner {
     // MARK: The outcome
 
     public func didCommit(_ result: CommitResult) {
+        if result.unit.entries.isEmpty { return didSaveCursors(result) }
         guard let state = conversations[result.unit.conversation.id], let flight = state.inFlight,
             flight.unit === result.unit
         else { preconditionFailure("an outcome belongs to the unit that is on its way") }
@@ -278,9 +280,12 @@ extension ConversationOwner {
             counters.conflicts += 1
             restore(flight, state, lastSeq: lastSeq)
             state.redactions.forget(through: lastSeq)
+            // What another node wrote is taken for public, until an entry of our own is behind it.
+            state.publicSeq = lastSeq
             state.waiting.insert(contentsOf: flight.items.map(\.item), at: 0)
         case .unavailable: failed(flight, state)
         }
+        takeUpEarlyMarks(in: state)
         startNext(in: state)
         pump(state)
     }
@@ -293,10 +298,15 @@ extension ConversationOwner {
 
     private func committed(_ flight: InFlight, _ state: ConversationState) {
         state.isStored = true
+        let publicSeq = flight.unit.entries.last { !$0.isInternal }?.seq ?? state.publicSeq
+        state.publicSeq = publicSeq
         for placed in flight.items {
             switch placed.item {
             case .message(let submission): stored(submission, placed, flight.unit, state)
             case .command(let command): stored(command, placed, flight.unit, state)
+            case .closing:
+                let entries = placed.firstEntry..<placed.firstEntry + placed.entryCount
+                announce(flight.unit, entries, state, audience(of: state))
             case .reply(let run):
                 // The audience may have grown by an item before this one of the same unit.
                 let entries = placed.firstEntry..<placed.firstEntry + placed.entryCount
@@ -306,7 +316,14 @@ extension ConversationOwner {
                     reply: flight.unit.body(of: flight.unit.entries[placed.firstEntry]))
             }
         }
-        if let before = flight.rowBefore { didChangeRow(state, from: before, to: flight.unit) }
+        if users[state.user]?.devices ?? 0 != 0 {
+            let isWorthAWrite = flight.items.contains(where: \.isAgentsMessage)
+            didHandOver(state, through: publicSeq, isWorthAWrite: isWorthAWrite)
+        }
+        if let before = flight.rowBefore {
+            countClosing(flight, from: before)
+            didChangeRow(state, from: before, to: flight.unit)
+        }
     }
 
     private func stored(
@@ -415,6 +432,8 @@ extension ConversationOwner {
                 settleKey(of: command)
                 fail(command.origin, nil, Self.storeUnavailable)
             case .reply(let run): finish(run, in: state, reason: "failed", reply: nil)
+            // It is found again.
+            case .closing: break
             }
         }
         dropIfNeverStored(state)

@@ -1,7 +1,8 @@
 // Runs: a reply that is being made, streamed to whoever watches, and ended exactly once.
 //
 //     wanted ──▶ started ──▶ delta … ──▶ finishing (its message is on its way) ──▶ completed
-//                   └──▶ cancelled, superseded (the handler changed), failed (no store)
+//                   └──▶ cancelled, superseded (the handler changed), failed (no store),
+//                        expired (its lease is over)
 //
 // A run lives in this core's memory only: after a crash there is none, so none stays open.
 
@@ -52,7 +53,9 @@ extension ConversationOwner {
         }
         counters.runsStarted += 1
         let id = identifiers.next(milliseconds: nowMilliseconds, shardKey: last.submission.shardKey)
-        var run = Run(id: id, request: request, reply: reply, handlerToken: state.row.handler.token)
+        var run = Run(
+            id: id, request: request, reply: reply, handlerToken: state.row.handler.token,
+            startedNanoseconds: nowNanoseconds)
         let words = reply.text.bytes.wordCount()
         run.wordsPerFrame = max(1, (words + Limits.streamFramesMax - 1) / Limits.streamFramesMax)
         state.run = run
@@ -61,13 +64,19 @@ extension ConversationOwner {
         stream(state)
     }
 
-    /// Streams the next words of every run.
+    /// Streams the next words of every run, and ends those whose lease is over. One whose message
+    /// is on its way has its end from that.
     public func tick() {
         for id in runs.values {
             guard let state = conversations[id], let run = state.run, !run.isFinishing else {
                 continue
             }
-            stream(state)
+            if nowNanoseconds &- run.startedNanoseconds >= runLeaseNanoseconds {
+                counters.runsExpired += 1
+                finish(run, in: state, reason: "expired", reply: nil)
+            } else {
+                stream(state)
+            }
         }
     }
 

@@ -32,6 +32,10 @@ public struct OwnerCounters {
     public var runsStarted = 0
     public var runsCancelled = 0
     public var conversationsCreated = 0
+    public var cursorWrites = 0
+    public var runsExpired = 0
+    public var leftWithoutGrace = 0
+    public var presenceNotTold = 0
     /// Requests whose conversation was held, or had to be read first.
     public var conversationHits = 0
     public var conversationMisses = 0
@@ -44,6 +48,8 @@ public final class ConversationOwner {
     var directory: TenantDirectory
     var identifiers: IdentifierSource
     let sessionTimeToLiveMilliseconds: UInt64
+    /// How long a run may take before it ends as expired.
+    let runLeaseNanoseconds: UInt64
     let encoder = ByteWriter(capacity: 4096)
     /// The bodies of the unit that is being put together.
     let bodies = ByteWriter(capacity: 16_384)
@@ -61,6 +67,8 @@ public final class ConversationOwner {
     /// Sockets that sent the same key again meanwhile.
     var repeatedOrigins: [Digest: [Submission]] = [:]
     var runs: [Identifier: Identifier] = [:]
+    /// In the order of their leaving.
+    var leaving: [Leaving] = []
     private var conversationClock = SecondChance<Identifier>(
         keysMax: Limits.conversationsCachedPerShard)
     private var userClock = SecondChance<UserKey>(keysMax: Limits.usersCachedPerShard)
@@ -73,8 +81,9 @@ public final class ConversationOwner {
 
     public init(
         engine: any ReplyEngine, directory: TenantDirectory, seed: UInt64,
-        sessionTimeToLiveSeconds: UInt64
+        sessionTimeToLiveSeconds: UInt64, runLeaseMilliseconds: UInt64 = 30_000
     ) {
+        runLeaseNanoseconds = runLeaseMilliseconds * 1_000_000
         self.engine = engine
         self.directory = directory
         identifiers = IdentifierSource(seed: seed)
@@ -87,6 +96,9 @@ public final class ConversationOwner {
 
     /// Conversations that are held, by tenant.
     public private(set) var heldByTenant: [Int] = []
+
+    /// Conversations that were closed, by tenant and then by `ClosingReason`.
+    public internal(set) var closings: [Int] = []
 
     public func replaceDirectory(_ directory: TenantDirectory) { self.directory = directory }
 
@@ -121,14 +133,20 @@ public final class ConversationOwner {
             guard let state = loaded(id, for: request) else { return }
             subscribe(state, origin, frameID, principal)
         case .forget(let core, let id, let answers):
-            conversations[id]?.forget(core, answers: answers)
+            forget(core, id, answers: answers)
         case .connect(let origin, let key, let shardKey): connect(origin, key, shardKey)
-        case .detach(let core, let key): users[key]?.devices &= ~(1 << UInt64(core))
+        case .attach(let core, let key): attach(core, userState(key))
+        case .detach(let core, let key): detach(core, key)
+        case .closeInactive(let id): closeInactive(id)
         case .typing(let origin, let frameID, let principal, let id, let isStart):
             guard let state = loaded(id, for: request) else { return }
             typing(state, origin, frameID, principal, isStart: isStart)
         case .cancel(let origin, let frameID, let principal, let run):
             cancel(run, origin, frameID, principal)
+        case .read(let mark): read(mark)
+        case .introduce(let origin, let principal, let id, let seq):
+            guard let state = loaded(id, for: request) else { return }
+            introduce(state, origin, principal, seq: seq)
         case .deviceCame(let key, let id):
             users[key]?.deviceCame(id, nowMilliseconds: nowMilliseconds)
         case .deviceWent(let key, let id):
@@ -175,7 +193,9 @@ public final class ConversationOwner {
     }
 
     func drop(_ id: Identifier) {
-        if let state = conversations.removeValue(forKey: id) { count(state.row.tenant, -1) }
+        guard let state = conversations.removeValue(forKey: id) else { return }
+        count(state.row.tenant, -1)
+        if state.followers != 0 { users[state.user]?.followed.removeAll { $0 == id } }
     }
 
     private func count(_ tenant: TenantIndex, _ change: Int) {
@@ -222,7 +242,8 @@ public final class ConversationOwner {
         case .user(let key, let rows):
             let user = userState(key)
             user.isLoaded = true
-            for row in rows where user.open[Int(row.channel.rawValue)] == nil {
+            for stored in rows where user.open[Int(stored.row.channel.rawValue)] == nil {
+                let row = stored.row
                 // It was closed after this was read.
                 if let held = conversations[row.id], held.inFlight == nil,
                     held.row.status == .closed
@@ -230,22 +251,20 @@ public final class ConversationOwner {
                     continue
                 }
                 user.open[Int(row.channel.rawValue)] = row.id
-                if conversations[row.id] == nil {
-                    hold(ConversationState(row: row, isStored: true))
-                }
+                if conversations[row.id] == nil { hold(ConversationState(stored)) }
             }
             let waiting = user.waiting
             user.waiting = []
             // What waits for one of these conversations came first; nothing may overtake it now.
-            for row in rows where conversations[row.id] != nil {
-                for request in unread.removeValue(forKey: row.id) ?? [] { receive(request) }
+            for id in rows.map(\.row.id) where conversations[id] != nil {
+                for request in unread.removeValue(forKey: id) ?? [] { receive(request) }
             }
             for submission in waiting { submit(submission) }
-        case .conversation(let id, let row):
+        case .conversation(let id, let stored):
             reading.remove(id)
             let waiting = unread.removeValue(forKey: id) ?? []
-            if let row {
-                if conversations[id] == nil { hold(ConversationState(row: row, isStored: true)) }
+            if let stored {
+                if conversations[id] == nil { hold(ConversationState(stored)) }
                 for request in waiting { receive(request) }
             } else {
                 for request in waiting { refuse(request, Self.unknownConversation) }
@@ -272,8 +291,11 @@ public final class ConversationOwner {
         case .subscribe(let origin, let frameID, _, let id):
             refuseSubscription(origin, frameID, id, problem)
         case .typing(let origin, let frameID, _, _, _), .cancel(let origin, let frameID, _, _):
-            complain(origin, frameID, problem)
-        case .forget, .connect, .detach, .deviceCame, .deviceWent, .session, .sessions,
+            origin.isSocket
+                ? complain(origin, frameID, problem) : fail(origin, frameID, problem)
+        case .read(let mark): refuse(mark, problem)
+        case .introduce, .closeInactive, .attach, .forget, .connect, .detach, .deviceCame,
+            .deviceWent, .session, .sessions,
             .endSession:
             break
         }

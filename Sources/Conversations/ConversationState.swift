@@ -33,6 +33,7 @@ struct Run {
     let reply: EngineReply
     /// The handler's token when the run was started.
     let handlerToken: UInt64
+    let startedNanoseconds: UInt64
     /// Bytes of the text that were sent, and how many words go into a frame.
     var sentBytes = 0
     var wordsPerFrame = 1
@@ -46,6 +47,8 @@ enum PendingItem {
     case message(Submission)
     case command(Command)
     indirect case reply(Run)
+    /// Nothing was said for long.
+    case closing
 }
 
 /// What a unit on its way stands for, so that its outcome can be told to those who wait.
@@ -73,6 +76,14 @@ struct PlacedItem {
     var answer = ByteRange.empty
     /// The handler before this item.
     let handlerBefore: Handler
+
+    /// A person wrote to the end user, and waits to see that it has come.
+    var isAgentsMessage: Bool {
+        guard case .command(let command) = item, case .message(let message) = command.act else {
+            return false
+        }
+        return !message.isInternal
+    }
 }
 
 /// One conversation as its owner core knows it. A class, since it is reached by id and by user.
@@ -93,8 +104,17 @@ final class ConversationState {
     /// Messages that wait in `wantedRuns`.
     var wantedReplies: Int { wantedRuns.reduce(0) { $0 + $1.waiters.count } }
     var redactions: RecentRedactions
+    /// The last stored entry that the end user may see.
+    var publicSeq: UInt64 = 0
+    var cursors = ConversationCursors()
     /// Second chance of the cache's clock.
     var wasTouched = true
+
+    convenience init(_ stored: StoredConversation) {
+        self.init(row: stored.row, isStored: true)
+        publicSeq = stored.lastPublicSeq
+        cursors = ConversationCursors(stored.cursors)
+    }
 
     init(row: Conversation, isStored: Bool) {
         self.row = row
@@ -130,7 +150,7 @@ final class ConversationState {
     /// Nothing would be lost if this were read again from the store.
     var isIdle: Bool {
         isStored && waiting.isEmpty && inFlight == nil && run == nil && wantedRuns.isEmpty
-            && followers == 0
+            && followers == 0 && cursors.isIdle
     }
 
     func assertInvariant() {
@@ -152,6 +172,12 @@ final class UserState {
     var deviceList: [Device] = []
     /// A bit for each core that has sockets of this user.
     var devices: UInt64 = 0
+    /// Conversations of this user that somebody follows.
+    var followed: [Identifier] = []
+    /// The last device went, and may be back in a moment: the user is still shown as online.
+    var isLeaving = false
+    var leftNanoseconds: UInt64 = 0
+    var leftMilliseconds: UInt64 = 0
     /// Messages that wait for the user's conversations to be read.
     var waiting: [Submission] = []
     var wasTouched = true
@@ -159,5 +185,5 @@ final class UserState {
     init(_ key: UserKey) { self.key = key }
 
     /// While the user is being read something waits, so one that is not loaded may be idle too.
-    var isIdle: Bool { devices == 0 && waiting.isEmpty }
+    var isIdle: Bool { devices == 0 && waiting.isEmpty && !isLeaving && followed.isEmpty }
 }

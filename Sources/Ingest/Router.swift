@@ -9,6 +9,7 @@ public enum Route: UInt8, Sendable, CaseIterable {
     case guest, message, conversations, conversation, messages, events, cancel, sessions, session
     /// One message of a conversation, and what is said to it.
     case entry, reactions
+    case read, typing
     case socket
     case benchPlaintext, benchSink, benchEcho, benchBroadcast
 
@@ -37,6 +38,8 @@ public enum Route: UInt8, Sendable, CaseIterable {
         case .entry: "/api/v2/chat/conversations/{id}/messages/{message_id}"
         case .reactions: "/api/v2/chat/conversations/{id}/messages/{message_id}/reactions"
         case .events: "/api/v2/chat/conversations/{id}/events"
+        case .read: "/api/v2/chat/conversations/{id}/read"
+        case .typing: "/api/v2/chat/conversations/{id}/typing"
         case .cancel: "/api/v2/chat/runs/{id}/cancel"
         case .sessions: "/api/v2/chat/sessions"
         case .session: "/api/v2/chat/sessions/{id}"
@@ -53,7 +56,9 @@ public enum Route: UInt8, Sendable, CaseIterable {
     /// A part of the path is an id.
     public var hasVariable: Bool {
         switch self {
-        case .conversation, .messages, .entry, .reactions, .events, .cancel, .session: true
+        case .conversation, .messages, .entry, .reactions, .events, .read, .typing, .cancel,
+            .session:
+            true
         default: false
         }
     }
@@ -61,7 +66,8 @@ public enum Route: UInt8, Sendable, CaseIterable {
     /// For the Allow header. GET routes answer HEAD too; OPTIONS is a preflight.
     public var allows: StaticString {
         switch self {
-        case .guest, .message, .messages, .reactions, .cancel, .benchSink: "POST, OPTIONS"
+        case .guest, .message, .messages, .reactions, .read, .typing, .cancel, .benchSink:
+            "POST, OPTIONS"
         case .entry: "DELETE, PATCH, OPTIONS"
         case .conversation: "GET, HEAD, PATCH, OPTIONS"
         case .socket, .benchEcho, .benchBroadcast: "GET, OPTIONS"
@@ -72,7 +78,8 @@ public enum Route: UInt8, Sendable, CaseIterable {
 
     public func accepts(_ method: HTTPMethod) -> Bool {
         switch self {
-        case .guest, .message, .messages, .reactions, .cancel, .benchSink: method == .post
+        case .guest, .message, .messages, .reactions, .read, .typing, .cancel, .benchSink:
+            method == .post
         case .entry: method == .patch || method == .delete
         case .conversation: method == .get || method == .head || method == .patch
         case .socket, .benchEcho, .benchBroadcast: method == .get
@@ -162,6 +169,8 @@ public enum Router {
             let id = ByteRange(prefix.utf8CodeUnitCount, prefix.utf8CodeUnitCount + slash)
             let tail = path.part(ByteRange(prefix.utf8CodeUnitCount + slash, path.byteCount))
             if slash > 0, tail.equals("/events") { return RouteMatch(route: .events, variable: id) }
+            if slash > 0, tail.equals("/read") { return RouteMatch(route: .read, variable: id) }
+            if slash > 0, tail.equals("/typing") { return RouteMatch(route: .typing, variable: id) }
             if slash > 0, tail.equals("/messages") {
                 return RouteMatch(route: .messages, variable: id)
             }

@@ -182,7 +182,8 @@ public struct DataDirectory: Sendable {
                 userRatePerMinute: record.userRatePerMinute
                     ?? max(1, configuration.defaultRateLimit / 10),
                 userBurst: record.userBurst ?? max(1, configuration.burstLimit / 10),
-                runPolicy: record.runPolicy, allowedOrigins: record.allowedOrigins)
+                runPolicy: record.runPolicy, allowedOrigins: record.allowedOrigins,
+                autoCloseSeconds: record.autoCloseSeconds)
         }
     }
 

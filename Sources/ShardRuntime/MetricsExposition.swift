@@ -3,6 +3,7 @@
 import Bytes
 import CLinux
 import ChatModel
+import Conversations
 import Ingest
 import Observability
 import Rings
@@ -106,6 +107,15 @@ struct MetricsExposition {
                 "chat_conversations_active", [("tenant", tenantName(place))],
                 sum(\.conversations, place))
         }
+        text.family("chat_conversations_closed", .counter, "Conversations that were closed.")
+        for place in places {
+            for reason in ClosingReason.allCases {
+                text.sample(
+                    "chat_conversations_closed_total",
+                    [("tenant", tenantName(place)), ("reason", "\(reason)")],
+                    sum(\.closings, place * ClosingReason.allCases.count + reason.rawValue))
+            }
+        }
         text.family("chat_rate_limited", .counter, "Requests refused by a limit.")
         for place in places {
             for scope in [ShardMetrics.Scope.tenant, .user] {
@@ -131,6 +141,21 @@ struct MetricsExposition {
             "Edits refused since their message may have been deleted meanwhile.",
             total(\.staleChanges))
         text.single("chat_runs_started", .counter, "Engine runs that were streamed.", total(\.runs))
+        writePeople(text)
+    }
+
+    private func writePeople(_ text: MetricText) {
+        text.single(
+            "chat_runs_expired", .counter, "Runs that did not end in time.", total(\.runsExpired))
+        text.single(
+            "chat_cursor_writes", .counter, "Writes of read cursors.", total(\.cursorWrites))
+        text.single(
+            "chat_presence_without_grace", .counter,
+            "Users who were offline at once, since too many left.", total(\.leftWithoutGrace))
+        text.single(
+            "chat_presence_not_told", .counter,
+            "Followed conversations in which a change of presence was not told.",
+            total(\.presenceNotTold))
     }
 
     private func writeCaches(_ text: MetricText) {
@@ -149,10 +174,9 @@ struct MetricsExposition {
         }
     }
 
-    /// Families whose series come with what they count: a closed conversation, a breaker, a
-    /// channel's adapter.
+    /// Families whose series come with what they count: a breaker, a channel's
+    /// adapter.
     private func writeEmptyFamilies(_ text: MetricText) {
-        text.family("chat_conversations_closed", .counter, "Conversations that were closed.")
         text.family("chat_circuit_state", .gauge, "0 closed, 1 half open, 2 open.")
         text.family("chat_channel_deliveries", .counter, "Messages handed to a channel's provider.")
     }

@@ -48,6 +48,8 @@ extension Shard {
                 try unsubscribeFrame(token, session, id)
             } else if type.equals("typing") {
                 try typingFrame(token, session, principal, id)
+            } else if type.equals("read") {
+                try readFrame(token, session, principal, id)
             } else if type.equals("cancel") {
                 try cancelFrame(token, session, principal, id)
             } else if type.equals("ping") {
@@ -71,7 +73,7 @@ extension Shard {
         return ByteBlock(copying: parser.string(node))
     }
 
-    private func conversationID() throws(Problem) -> Identifier {
+    func conversationID() throws(Problem) -> Identifier {
         let parser = parser
         guard let node = parser.field(JSONParser.root, "conversation_id") else {
             throw .invalid("/conversation_id", "required", "conversation_id is needed.")
@@ -216,14 +218,12 @@ extension Shard {
         _ token: Token, _ session: SocketSession, _ principal: Principal, _ id: ByteBlock?
     ) throws(Problem) {
         let conversation = try conversationID()
-        let parser = parser
-        guard let node = parser.field(JSONParser.root, "state"), parser.kind(node) == .string,
-            parser.string(node).equals("start") || parser.string(node).equals("stop")
-        else { throw .invalid("/state", "format", "state must be start or stop.") }
+        guard let isStart = try typingState() else {
+            throw .invalid("/state", "format", "state must be start or stop.")
+        }
+        noteTyping(token, session, conversation, isStart: isStart)
         ask(
-            .typing(
-                origin(token), frameID: id, principal, conversation,
-                isStart: parser.string(node).equals("start")),
+            .typing(origin(token), frameID: id, principal, conversation, isStart: isStart),
             shardKey: conversation.shardKey)
     }
 
@@ -342,6 +342,7 @@ extension Shard {
             session.inFlight -= 1
             inFlight -= 1
         }
+        if answer.isFrame { return show(answer, token, session) }
         if let stream = session.stream { return didAnswer(answer, token, session, stream) }
         if let poll = session.poll { return didAnswer(answer, token, session, poll) }
         switch answer.result {

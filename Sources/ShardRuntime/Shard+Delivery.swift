@@ -65,8 +65,9 @@ extension Shard {
             subscription.frameID = nil
             subscription.isCatchingUp = false
             session.subscriptions[id] = subscription
-            if wasAsked { sendSubscribed(token, session, id, frameID, subscription.cursor) }
-            return
+            guard wasAsked else { return }
+            sendSubscribed(token, session, id, frameID, subscription.cursor)
+            return introduce(token, session, id)
         }
         // A full outbox is not filled further: `outboxDidDrain` comes back here.
         if connections[token.slot].queue.byteCount > Limits.outboxBytesMax / 4 { return }
@@ -138,9 +139,10 @@ extension Shard {
             pass(delivery, encoding, token, session)
         }
         for token in sockets.sockets(of: delivery.user) {
-            guard let session = connections[token.slot].session, session.state == .open else {
-                continue
-            }
+            // A stream shows the one conversation that it was opened for.
+            guard let session = connections[token.slot].session, session.state == .open,
+                session.kind != .events
+            else { continue }
             if let known = session.subscriptions[delivery.conversation] {
                 if known.isFollower || known.state == .muted { continue }
             } else if delivery.seq > 0,
@@ -159,7 +161,10 @@ extension Shard {
     ) {
         if let poll = session.poll { return pass(delivery, token, session, poll) }
         if let except = delivery.except, except.token == token, Int(except.core) == index { return }
-        guard delivery.seq > 0 else { return send(encoding, token, session) }
+        guard delivery.seq > 0 else {
+            if session.wants(delivery) { send(encoding, token, session) }
+            return
+        }
         guard var subscription = session.subscriptions[delivery.conversation] else { return }
         switch subscription.state {
         case .live where delivery.seq == subscription.cursor + 1:

@@ -115,6 +115,7 @@ extension Shard {
             return endAfterSend(token)
         }
         session.state = .open
+        attach(token, session)
         // Spread, so that readers who lost the same core do not come back at the same moment.
         EventStreamEncoder.retry(
             milliseconds: Limits.eventRetryMilliseconds
@@ -122,6 +123,17 @@ extension Shard {
             stream.framing, into: out)
         sendOut(token)
         setHeartbeat(token, session)
+    }
+
+    /// A stream is a device of its reader: that tells whether the reader is there.
+    private func attach(_ token: Token, _ session: SocketSession) {
+        guard let principal = session.principal else { return }
+        let user = UserKey(tenant: principal.tenant, userID: principal.subject)
+        session.user = user
+        session.shardKey = UserKey.shardKey(
+            tenant: service.directory[principal.tenant].name, user: principal.subject)
+        sockets.add(token, of: user)
+        ask(.attach(core: UInt8(index), user), shardKey: session.shardKey)
     }
 
     /// No stream: the request is answered like any other, and the connection goes on.

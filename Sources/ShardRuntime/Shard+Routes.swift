@@ -57,8 +57,8 @@ extension Shard {
             // answered first.
             hold(token, .work)
             return false
-        case .message, .conversations, .conversation, .messages, .entry, .reactions, .events,
-            .cancel, .session, .sessions:
+        case .message, .conversations, .conversation, .messages, .entry, .reactions, .events, .read,
+            .typing, .cancel, .session, .sessions:
             return handleAPI(token, assembler, bytes, body, match, context)
         case .guest: handleGuest(token, assembler, bytes, body, context)
         case .socket: return handleUpgrade(token, assembler, bytes, context)
@@ -183,6 +183,10 @@ extension Shard {
             case .cancel: try cancelRun(assembler, bytes, match, principal, origin, context)
             case .events:
                 try openEvents(token, assembler, bytes, match, principal, ordinal, context)
+            case .read:
+                try markRead(assembler, bytes, body, match, principal, origin, context)
+            case .typing:
+                try postTyping(assembler, bytes, body, match, principal, origin, context)
             case .messages:
                 try postAgentMessage(assembler, bytes, body, match, principal, origin, context)
             case .entry, .reactions:

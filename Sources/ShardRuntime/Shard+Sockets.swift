@@ -328,6 +328,7 @@ extension Shard {
             return
         }
         if session.kind == .broadcast { sockets.removeBroadcast(token) }
+        stopTyping(token, session)
         for (id, subscription) in session.subscriptions where subscription.isFollower {
             if sockets.unfollow(id, token) { forgetIfUnfollowed(id) }
         }

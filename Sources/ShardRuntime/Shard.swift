@@ -101,6 +101,7 @@ package final class Shard: LoopDelegate {
     private var didRunActions = false
     private var tickIsSet = false
     private var housekeepingDueNanoseconds: UInt64 = 0
+    var sweep = InactivitySweep()
     private var isListening = false
     private var didCloseListener = false
     private var didReportDrained = false
@@ -129,7 +130,8 @@ package final class Shard: LoopDelegate {
         directory = service.newestDirectory
         owner = ConversationOwner(
             engine: BuiltinEngine(), directory: directory, seed: service.entropy.seed(),
-            sessionTimeToLiveSeconds: configuration.sessionTimeToLiveSeconds)
+            sessionTimeToLiveSeconds: configuration.sessionTimeToLiveSeconds,
+            runLeaseMilliseconds: configuration.requestTimeoutMilliseconds)
         isDebugging = service.logger.logLevel <= .debug
         verifier = TokenVerifier(
             settings: service.tokenSettings, directory: directory,
@@ -217,6 +219,7 @@ package final class Shard: LoopDelegate {
         case .answer(let answer): deliver(answer)
         case .replayed(let page): didReplay(page)
         case .target(let query, let target): didFind(target, query)
+        case .inactive(let page): didFindInactive(page)
         case .apiKey(let id, let record): didLookUpKey(id, record)
         }
     }
@@ -340,6 +343,9 @@ package final class Shard: LoopDelegate {
         }
         metrics.ringDepth.store(UInt64(max(0, store.writeDepth())), at: 64)
         metrics.chunks.set(UInt64(segments.chunkCount))
+        owner.settlePresence()
+        runActions()
+        if index == 0 { goOnSweeping() }
         publishHeldConversations()
         publishOwnerCounters()
         setHousekeeping()
@@ -353,6 +359,10 @@ package final class Shard: LoopDelegate {
         metrics.fencedReplies.set(UInt64(counters.fencedReplies))
         metrics.runs.set(UInt64(counters.runsStarted))
         metrics.staleChanges.set(UInt64(counters.staleChanges))
+        metrics.runsExpired.set(UInt64(counters.runsExpired))
+        metrics.cursorWrites.set(UInt64(counters.cursorWrites))
+        metrics.leftWithoutGrace.set(UInt64(counters.leftWithoutGrace))
+        metrics.presenceNotTold.set(UInt64(counters.presenceNotTold))
         metrics.conversationHits.set(UInt64(counters.conversationHits))
         metrics.conversationMisses.set(UInt64(counters.conversationMisses))
         metrics.tokenHits.set(UInt64(verifier.hits))
@@ -365,6 +375,7 @@ package final class Shard: LoopDelegate {
             totals[min(tenant, ShardMetrics.tenantsMax)] += UInt64(max(0, held))
         }
         for (place, total) in totals.enumerated() { metrics.conversations.store(total, at: place) }
+        publishClosings()
     }
 
     /// A reload took place. A tenant keeps its index, so what is under way goes on.

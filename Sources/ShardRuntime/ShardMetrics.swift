@@ -1,4 +1,5 @@
 import ChatModel
+import Conversations
 import Observability
 import Rings
 
@@ -28,6 +29,10 @@ final class ShardMetrics: Sendable {
     let fencedReplies = Counter()
     let staleChanges = Counter()
     let runs = Counter()
+    let runsExpired = Counter()
+    let cursorWrites = Counter()
+    let leftWithoutGrace = Counter()
+    let presenceNotTold = Counter()
     let conversationHits = Counter()
     let conversationMisses = Counter()
     let tokenHits = Counter()
@@ -45,6 +50,8 @@ final class ShardMetrics: Sendable {
     /// `tenant * 4 + scope`.
     let rateLimited = AtomicWords(count: (tenantsMax + 1) * 4)
     let conversations = AtomicWords(count: tenantsMax + 1)
+    /// `tenant * 2 + reason`.
+    let closings = AtomicWords(count: (tenantsMax + 1) * ClosingReason.allCases.count)
     /// To each core: mesh; then the store's writer.
     let ringDepth = AtomicWords(count: 65)
 

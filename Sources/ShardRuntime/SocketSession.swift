@@ -57,6 +57,8 @@ final class SocketSession {
     var inFlight = 0
     var refusedInARow = 0
     var questionCount: UInt32 = 0
+    /// Conversations in which it has started to type and not stopped.
+    var typing: [Identifier] = []
     var awaitsPong = false
     var isForgotten = false
     let requestID: ByteBlock
@@ -78,4 +80,11 @@ final class SocketSession {
     var seesInternal: Bool { principal?.seesInternal ?? false }
 
     func maySee(_ delivery: Delivery) -> Bool { !delivery.isInternal || seesInternal }
+
+    /// Of what is no entry.
+    func wants(_ delivery: Delivery) -> Bool {
+        guard maySee(delivery) else { return false }
+        guard let subject = delivery.unlessSubject else { return true }
+        return principal.map { !$0.subject.equals(subject) } ?? true
+    }
 }

@@ -29,9 +29,12 @@ final class Archive {
     private(set) var keys: [Digest: Place] = [:]
     /// Entries that another writer put into a log; nobody here was told of them.
     private(set) var foreign: [Identifier: Set<UInt64>] = [:]
+    private(set) var cursors: [Identifier: [ReadCursor]] = [:]
     private(set) var entryCount = 0
     /// Edits and redactions, by the seq of their message.
     private(set) var changes: [Identifier: [UInt64: [UInt64]]] = [:]
+    /// Their names, of those that have conversations closed.
+    var tenants: [TenantIndex: ByteBlock] = [:]
     let plant: Plant?
     private var unitCount = 0
 
@@ -62,6 +65,10 @@ final class Archive {
     func apply(_ unit: CommitUnit) -> CommitOutcome {
         unitCount += 1
         if plant == .losesUnits, unitCount % 40 == 0 { return .committed }
+        for change in unit.cursors where plant != .losesCursors {
+            self.change(change, of: unit.conversation.id)
+        }
+        if unit.entries.isEmpty { return .committed }
         for (index, entry) in unit.entries.enumerated() {
             guard plant != .forgetsKeys, let key = entry.idempotency, let found = keys[key]
             else { continue }
@@ -77,6 +84,19 @@ final class Archive {
             append(KeptEntry(stored: entry, body: unit.body(of: entry)), to: id)
         }
         return .committed
+    }
+
+    private func change(_ change: CursorChange, of id: Identifier) {
+        switch change {
+        case .forget(let userID): cursors[id]?.removeAll { $0.userID.equals(userID) }
+        case .advance(let cursor):
+            let known = cursors[id]?.first { $0.userID.equals(cursor.userID) }
+            cursors[id, default: []].removeAll { $0.userID.equals(cursor.userID) }
+            cursors[id, default: []].append(
+                ReadCursor(
+                    userID: cursor.userID, readSeq: max(cursor.readSeq, known?.readSeq ?? 0),
+                    deliveredSeq: max(cursor.deliveredSeq, known?.deliveredSeq ?? 0)))
+        }
     }
 
     private func isNext(_ entries: [StoredEntry], after head: UInt64) -> Bool {
@@ -129,7 +149,7 @@ final class Archive {
 
     func read(_ read: OwnerRead) -> OwnerReadResult {
         switch read {
-        case .conversation(let id): return .conversation(id, row(id))
+        case .conversation(let id): return .conversation(id, row(id).map(stored))
         case .user(let key):
             var found: [Conversation] = []
             for id in order.reversed() {
@@ -138,8 +158,29 @@ final class Archive {
                 else { continue }
                 found.append(row)
             }
-            return .user(key, found)
+            return .user(key, found.map(stored))
         }
+    }
+
+    private func stored(_ row: Conversation) -> StoredConversation {
+        StoredConversation(
+            row: row, lastPublicSeq: logs[row.id]?.last { !$0.isInternal }?.seq ?? 0,
+            cursors: cursors[row.id] ?? [])
+    }
+
+    /// Two at a time, so that a look takes more than one page.
+    func inactive(_ query: InactiveQuery) -> InactivePage {
+        var found: [Identifier] = []
+        for id in order.sorted(by: { ($0.high, $0.low) < ($1.high, $1.low) }) {
+            guard (id.high, id.low) > (query.after.high, query.after.low),
+                let row = rows[id], tenants[row.tenant]?.equals(query.tenantName) ?? false,
+                row.status == .open || row.status == .pending,
+                logs[id]?.last?.createdAtMilliseconds ?? .max <= query.cutoffMilliseconds
+            else { continue }
+            found.append(id)
+            if found.count == 2 { return InactivePage(found: found, last: id) }
+        }
+        return InactivePage(found: found, last: nil)
     }
 
     func isVisible(_ row: Conversation, in scope: Scope) -> Bool {

@@ -25,6 +25,7 @@ extension Client {
         case 0: health()
         case 1, 2: history()
         case 3: if around.chance.percent(30) { list() } else { changeMessage() }
+        case 4: if around.chance.percent(70) { mark() } else { postTyping() }
         default:
             if person.isAgent { actOnConversation() } else { post(nextIntent(overSocket: false)) }
         }
@@ -227,6 +228,8 @@ extension Client {
             for element in document.elements("data") {
                 _ = journal.checkMaySee(person, document.text(["id"], in: element), "a list")
             }
+        case 204 where call.kind == .mark: checkMark(call)
+        case 204 where call.kind == .typing: break
         case 404 where call.isForeign: break
         case 503, 504: if around.faults.isCalm { violate("\(response.status) without a fault") }
         default: violate("\(call.id) is answered \(response.status)")

@@ -76,7 +76,7 @@ extension Client {
         case 1: sendFrame(9, [])
         case 2, 3, 4, 5: subscribe()
         case 6: unsubscribe()
-        case 7: type()
+        case 7: if around.chance.percent(50) { type() } else { sendMark() }
         case 8: cancel()
         default:
             if person.isAgent { subscribe() } else { sendMessage(nextIntent(overSocket: true)) }
@@ -235,6 +235,9 @@ extension Client {
         case "run": run()
         case "typing":
             _ = journal.checkMaySee(person, document.text("conversation_id"), "typing")
+            if document.text("sender", "id") == person.name { violate("is shown its own typing") }
+        case "receipt": receipt()
+        case "presence": presence()
         case "error": refused()
         case "pong": break
         default: violate("a frame of type \(type)")
@@ -310,6 +313,7 @@ extension Client {
     private func unsubscribed() {
         guard let frame = answered(.unsubscribe), let id = frame.conversation else { return }
         followers[id] = Follower(isMuted: true)
+        present[id] = nil
         runs.removeAll { $0.conversation == id }
     }
 
@@ -330,8 +334,12 @@ extension Client {
         switch document.text("state") {
         case "started":
             journal.count("run")
-            if place != nil { violate("a run starts twice") }
-            runs.append((run, id, 0))
+            // Who comes later is told what is out already, and whoever knew it begins again.
+            if let place {
+                runs[place].next = nil
+            } else {
+                runs.append((run, id, nil))
+            }
         case "delta":
             guard let place else { return }
             if let next = runs[place].next, document.number("index") != next {
@@ -356,6 +364,7 @@ extension Client {
                 let conversation = Journal.identifier(text, .conversation)
             {
                 followers[conversation]?.lastSeq = nil
+                present[conversation] = nil
                 if person.isAgent { runs.removeAll { $0.conversation == conversation } }
             }
             return
@@ -382,6 +391,7 @@ extension Client {
         }
         if let conversation = frame.conversation {
             followers[conversation] = Follower()
+            present[conversation] = nil
             if person.isAgent { runs.removeAll { $0.conversation == conversation } }
         }
     }

@@ -5,7 +5,7 @@ import ChatModel
 
 /// A request over HTTP that has no answer yet.
 struct PendingCall {
-    enum Kind { case message, history, list, health, command }
+    enum Kind { case message, history, list, health, command, mark, typing }
     let id: String
     let kind: Kind
     var intent: Intent?
@@ -13,6 +13,8 @@ struct PendingCall {
     var conversation: Identifier?
     /// Where the conversation's log ended when it was asked for.
     var headSeq: UInt64 = 0
+    /// What a mark says was read.
+    var seq: UInt64 = 0
     /// The client may not see what it asks for.
     var isForeign = false
 }
@@ -53,6 +55,10 @@ final class Client: LinkEndpoint {
     var followers: [Identifier: Follower] = [:]
     /// Runs that were shown to have started, with the next index, and their conversation.
     var runs: [(id: String, conversation: Identifier, next: UInt64?)] = []
+    /// The furthest receipt that it was shown of each participant, over all its connections.
+    var receipts: [String: (read: UInt64, delivered: UInt64)] = [:]
+    /// Whether the user of a conversation is there, as it was last told on this connection.
+    var present: [Identifier: Bool] = [:]
     /// The mean pause between two things that it does.
     var pauseNanoseconds: UInt64 = 300 * .millisecond
     var isQuiet = false
@@ -126,6 +132,7 @@ final class Client: LinkEndpoint {
         frames = []
         followers = [:]
         runs = []
+        present = [:]
         shown = []
         received = []
     }

@@ -49,6 +49,7 @@ final class Journal {
     let reading = Document()
     private(set) var intents: [Intent] = []
     var deeds: [Deed] = []
+    var marks: [AnsweredMark] = []
     // What the run has met, so that a test can tell that it meets everything.
     var counts: [String: Int] = [:]
 
@@ -176,9 +177,11 @@ final class Journal {
     func checkAtRest() {
         checkIntents()
         checkDeeds()
+        checkMarks()
         for id in archive.order {
             checkLog(id)
             checkChanges(id)
+            checkClosing(id)
         }
     }
 

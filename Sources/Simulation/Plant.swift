@@ -10,6 +10,8 @@ public enum Plant: CaseIterable, Sendable {
     case showsInternal
     /// The store's pages show what was deleted, and nothing that was edited.
     case showsRedacted
+    /// The store says that cursors are committed and keeps nothing of them.
+    case losesCursors
     /// The network loses a piece of what the server has sent.
     case losesBytes
     /// A core's bell is not heard now and then.

@@ -16,6 +16,9 @@ struct Person {
 }
 
 struct Setting {
+    /// Of the first tenant; the other closes nothing.
+    static let autoCloseSeconds: UInt64 = 4
+
     let configuration: Configuration
     let directory: TenantDirectory
     let tokenSettings: TokenSettings
@@ -36,7 +39,8 @@ struct Setting {
             Tenant(
                 index: TenantIndex(UInt16(index)), name: name, allowsGuests: true,
                 ratePerMinute: 100_000_000, burst: 1_000_000, userRatePerMinute: 100_000_000,
-                userBurst: 1_000_000, runPolicy: policy, allowedOrigins: [])
+                userBurst: 1_000_000, runPolicy: policy, allowedOrigins: [],
+                autoCloseSeconds: index == 0 ? Setting.autoCloseSeconds : 0)
         }
         directory = TenantDirectory(tenants)
         tokenSettings = TokenSettings(

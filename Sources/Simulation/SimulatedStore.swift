@@ -213,6 +213,7 @@ final class SimulatedStore {
         case .replay(let query): .replayed(archive.replay(query))
         case .message(let query): .answer(archive.message(query))
         case .target(let query): archive.target(query)
+        case .inactive(let query): .inactive(archive.inactive(query))
         case .apiKey(let id): .apiKey(id: id, nil)
         case .claim(let origin, let key): .answer(Archive.answer(origin, key.userID))
         }
@@ -234,6 +235,8 @@ final class SimulatedStore {
         case .message(let query): return refuse(query.origin)
         case .target(let query): return refuse(query.origin)
         case .apiKey(let id): return .apiKey(id: id, nil)
+        case .inactive:
+            return .inactive(InactivePage(found: [], last: nil, isReadable: false))
         case .replay(let query):
             return .replayed(
                 ReplayPage(

@@ -53,6 +53,9 @@ public final class Simulation {
         archive = Archive(plant: plant)
         journal = Journal(around, archive)
         setting = Setting(around)
+        for tenant in setting.directory.tenants where tenant.autoCloseSeconds > 0 {
+            archive.tenants[tenant.index] = tenant.name
+        }
     }
 
     private func run() -> SimulationResult {
@@ -223,6 +226,7 @@ public final class Simulation {
             guard client.isOpen else { continue }
             if let frame = client.frames.first { client.violate("\(frame.id) is never answered") }
             if let run = client.runs.first { client.violate("run \(run.id) never ends") }
+            checkPresence(client)
             for id in archive.order {
                 guard let follower = client.followers[id], let last = follower.lastSeq,
                     !follower.isMuted,
@@ -243,6 +247,18 @@ public final class Simulation {
             }
             if census.buffersLent != 0 {
                 around.violate("core \(index) has lost \(census.buffersLent) buffers")
+            }
+        }
+    }
+
+    /// Whoever was told of a user's presence was told how it is now.
+    private func checkPresence(_ agent: Client) {
+        for id in archive.order {
+            guard let shown = agent.present[id], let row = archive.rows[id] else { continue }
+            let key = UserKey(tenant: row.tenant, userID: row.userID)
+            let isThere = clients.contains { $0.isOpen && $0.person.key == key }
+            if isThere, !shown {
+                agent.violate("takes \(row.userID.bytes.string()) for offline, who is there")
             }
         }
     }

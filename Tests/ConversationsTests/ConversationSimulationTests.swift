@@ -39,13 +39,18 @@ private struct Simulation {
     let cancels: Bool
     /// Agents change conversations, and close them.
     let patches: Bool
+    /// Conversations in which nothing is said for a minute are closed.
+    let closes: Bool
     var late: [OwnerReadResult] = []
     var drafts: [(person: Person, draft: Draft)] = []
 
     init(seed: UInt64) {
         random = Random(seed: seed)
         world = World(
-            policy: [.queue, .burst, .restart][Int(seed % 3)], sessionTimeToLiveSeconds: 60)
+            policy: [.queue, .burst, .restart][Int(seed % 3)], sessionTimeToLiveSeconds: 60,
+            autoCloseSeconds: seed % 4 != 0 && seed % 5 == 0 ? 60 : 0,
+            // A calm run has no run that expires, though time leaps.
+            runLeaseMilliseconds: seed % 4 == 0 ? 1_000_000_000 : 30_000)
         people = [
             Person("ann"), Person("bob"), Person("cy"), Person("ann", tenant: 1),
         ]
@@ -54,6 +59,7 @@ private struct Simulation {
         let isCalm = seed % 4 == 0
         unavailable = isCalm ? 0 : random.below(30)
         foreign = isCalm ? 0 : random.below(20)
+        closes = seed % 4 != 0 && seed % 5 == 0
         evicts = random.chance(60)
         cancels = !isCalm
         patches = random.chance(isCalm ? 0 : 50)
@@ -78,7 +84,9 @@ private struct Simulation {
         case 33..<36: follow()
         case 36..<38 where patches: patch()
         case 38..<42: socketOfUser()
-        case 42..<46: type()
+        case 42..<44: type()
+        case 44..<45: mark()
+        case 45..<46: lookAtTime()
         case 46..<49: if cancels { cancel() }
         case 49..<58: world.tick()
         case 58..<63: if evicts { evict() }
@@ -174,7 +182,27 @@ private struct Simulation {
     private mutating func type() {
         guard let id = conversation() else { return }
         world.type(
-            random.pick(people + [agent, foreignAgent]), core: 1, id, isStart: random.chance(50))
+            random.pick(people + [agent, foreignAgent]), core: 1, id, isStart: random.chance(50),
+            overHTTP: random.chance(30))
+    }
+
+    /// What a core does once a second.
+    private mutating func lookAtTime() {
+        world.settlePresence()
+        if closes, let id = conversation() { world.closeInactive(id) }
+    }
+
+    /// Somebody reads, up to any entry or beyond, or comes to see where the others are.
+    private mutating func mark() {
+        guard let id = conversation() else { return }
+        let person = random.pick(people + [agent, agent, foreignAgent])
+        let head = world.store.head(of: id)
+        if random.chance(30) {
+            world.introduce(person, id, seq: head)
+            return
+        }
+        world.read(
+            person, id, UInt64(random.below(Int(head) + 3)), core: random.chance(60) ? 1 : nil)
     }
 
     private mutating func cancel() {
@@ -220,7 +248,7 @@ private struct Simulation {
 
     /// While nothing is ever closed, a user has one conversation a channel.
     func checkOneConversationAChannel() {
-        if patches { return }
+        if patches || closes { return }
         var seen: Set<String> = []
         for id in world.store.order {
             guard let row = world.store.rows[id] else { continue }
@@ -279,7 +307,7 @@ private struct Simulation {
         #expect(
             codes == [
                 .conflict, .notFound, .idempotencyMismatch, .temporarilyUnavailable,
-                .preconditionFailed,
+                .preconditionFailed, .validationFailed,
             ])
         #expect(statuses.isSuperset(of: [200, 202, 404, 409, 422, 503]))
     }

@@ -24,6 +24,7 @@ final class ModelStore {
     /// In the order of their making, so that a run does not depend on a dictionary's order.
     private(set) var order: [Identifier] = []
     private(set) var logs: [Identifier: [KeptEntry]] = [:]
+    private(set) var cursors: [Identifier: [ReadCursor]] = [:]
     private(set) var keys: [Digest: Key] = [:]
     /// Entries that another writer put into the log; nobody here is told of them.
     private(set) var foreign: [Identifier: Set<UInt64>] = [:]
@@ -31,6 +32,8 @@ final class ModelStore {
     func head(of id: Identifier) -> UInt64 { logs[id]?.last?.seq ?? 0 }
 
     func apply(_ unit: CommitUnit) -> CommitOutcome {
+        for change in unit.cursors { self.change(change, of: unit.conversation.id) }
+        if unit.entries.isEmpty { return .committed }
         for (index, entry) in unit.entries.enumerated() {
             guard let key = entry.idempotency, let found = keys[key] else { continue }
             return .duplicate(index: index, answer(found))
@@ -52,6 +55,19 @@ final class ModelStore {
                 KeptEntry(stored: entry, body: unit.body(of: entry)))
         }
         return .committed
+    }
+
+    private func change(_ change: CursorChange, of id: Identifier) {
+        switch change {
+        case .forget(let userID): cursors[id]?.removeAll { $0.userID.equals(userID) }
+        case .advance(let cursor):
+            let known = cursors[id]?.first { $0.userID.equals(cursor.userID) }
+            cursors[id, default: []].removeAll { $0.userID.equals(cursor.userID) }
+            cursors[id, default: []].append(
+                ReadCursor(
+                    userID: cursor.userID, readSeq: max(cursor.readSeq, known?.readSeq ?? 0),
+                    deliveredSeq: max(cursor.deliveredSeq, known?.deliveredSeq ?? 0)))
+        }
     }
 
     private func answer(_ key: Key) -> StoredAnswer {
@@ -78,7 +94,7 @@ final class ModelStore {
 
     func read(_ read: OwnerRead) -> OwnerReadResult {
         switch read {
-        case .conversation(let id): return .conversation(id, row(id))
+        case .conversation(let id): return .conversation(id, row(id).map(stored))
         case .user(let key):
             var found: [Conversation] = []
             for id in order.reversed() {
@@ -87,8 +103,14 @@ final class ModelStore {
                 else { continue }
                 found.append(row)
             }
-            return .user(key, found)
+            return .user(key, found.map(stored))
         }
+    }
+
+    private func stored(_ row: Conversation) -> StoredConversation {
+        StoredConversation(
+            row: row, lastPublicSeq: logs[row.id]?.last { !$0.isInternal }?.seq ?? 0,
+            cursors: cursors[row.id] ?? [])
     }
 
     private func row(_ id: Identifier) -> Conversation? {
@@ -131,13 +153,15 @@ struct Person {
     }
 }
 
-func directory(_ policy: RunPolicy, tenants: Int = 2) -> TenantDirectory {
+func directory(
+    _ policy: RunPolicy, tenants: Int = 2, autoCloseSeconds: UInt64 = 0
+) -> TenantDirectory {
     TenantDirectory(
         (0..<tenants).map {
             Tenant(
                 index: TenantIndex(UInt16($0)), name: "tenant\($0)", allowsGuests: true,
                 ratePerMinute: 1, burst: 1, userRatePerMinute: 1, userBurst: 1, runPolicy: policy,
-                allowedOrigins: [])
+                allowedOrigins: [], autoCloseSeconds: autoCloseSeconds)
         })
 }
 

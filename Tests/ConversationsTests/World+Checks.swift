@@ -23,11 +23,17 @@ extension World {
     func didDeliver(_ delivery: Delivery, _ cores: UInt64) {
         frames.append(Frame(delivery: delivery, cores: cores))
         let id = delivery.conversation
-        let audience = (followers[id] ?? 0) | (devices[delivery.user] ?? 0)
+        // A user's own devices know that the user is there.
+        let isPresence = delivery.payload.bytes.hasPrefix("{\"type\":\"presence\"")
+        if isPresence, !delivery.isInternal { violate("presence is told to end users") }
+        let audience = (followers[id] ?? 0) | (isPresence ? 0 : devices[delivery.user] ?? 0)
         if cores != audience {
             violate("frame \(delivery.seq) goes to \(cores), the audience is \(audience)")
         }
         if delivery.payload.bytes.hasPrefix("{\"type\":\"run\"") { return didDeliverRun(delivery) }
+        if delivery.payload.bytes.hasPrefix("{\"type\":\"receipt\"") {
+            return checkReceipt(delivery.payload.bytes.string(), id)
+        }
         guard delivery.seq > 0 else { return }
         let log = store.logs[id] ?? []
         guard delivery.seq <= UInt64(log.count) else {
@@ -85,11 +91,12 @@ extension World {
     func checkAtRest() {
         for (number, ticket) in tickets.enumerated() {
             switch ticket.kind {
-            case .submit, .command, .subscribe, .connect, .cancelOverHTTP:
+            case .submit, .command, .subscribe, .connect, .cancelOverHTTP, .readOverHTTP,
+                .typingOverHTTP:
                 if ticket.answers.count != 1 {
                     violate("ticket \(number) has \(ticket.answers.count) answers")
                 }
-            case .typing, .cancel:
+            case .typing, .cancel, .read, .introduce:
                 if ticket.answers.contains(where: {
                     if case .success = $0.result { true } else { false }
                 }) {
@@ -172,7 +179,7 @@ extension World {
         for state in owner.conversations.values {
             if !state.isStored { violate("a conversation without a stored entry is held") }
             if state.run != nil || !state.wantedRuns.isEmpty || state.inFlight != nil
-                || !state.waiting.isEmpty
+                || !state.waiting.isEmpty || !state.cursors.isIdle
             {
                 violate("a conversation is not at rest")
             }

@@ -11,6 +11,7 @@ import ChatModel
 struct Ticket {
     enum Kind {
         case submit, command, subscribe, connect, typing, cancel, cancelOverHTTP
+        case read, readOverHTTP, typingOverHTTP, introduce
     }
 
     let kind: Kind
@@ -82,7 +83,13 @@ final class World {
     private var foreignIDs = IdentifierSource(seed: 999)
     private(set) var milliseconds: UInt64 = 1_700_000_000_000
 
+    /// Frames for one subscriber alone, by its ticket.
+    var told: [Int: [String]] = [:]
+
     // What the checks remember.
+    /// What each ticket of a mark asked for, and the furthest receipt of each participant.
+    var marks: [Int: UInt64] = [:]
+    var receipts: [String: (read: UInt64, delivered: UInt64)] = [:]
     /// Cores by their bit, as the requests and answers so far say.
     var followers: [Identifier: UInt64] = [:]
     /// Answers that told a core to follow and were not given back.
@@ -98,11 +105,15 @@ final class World {
     /// Every run's frames are seen: somebody watches from the first to the last.
     var seesEveryRun = false
 
-    init(policy: RunPolicy = .queue, sessionTimeToLiveSeconds: UInt64 = 3600) {
+    init(
+        policy: RunPolicy = .queue, sessionTimeToLiveSeconds: UInt64 = 3600,
+        autoCloseSeconds: UInt64 = 0, runLeaseMilliseconds: UInt64 = 30_000
+    ) {
         self.policy = policy
         owner = ConversationOwner(
-            engine: engine, directory: directory(policy), seed: 1,
-            sessionTimeToLiveSeconds: sessionTimeToLiveSeconds)
+            engine: engine, directory: directory(policy, autoCloseSeconds: autoCloseSeconds),
+            seed: 1, sessionTimeToLiveSeconds: sessionTimeToLiveSeconds,
+            runLeaseMilliseconds: runLeaseMilliseconds)
         pass(milliseconds: 0)
     }
 
@@ -192,11 +203,12 @@ final class World {
     }
 
     @discardableResult func type(
-        _ person: Person, core: UInt8, _ id: Identifier, isStart: Bool = true
+        _ person: Person, core: UInt8, _ id: Identifier, isStart: Bool = true,
+        overHTTP: Bool = false
     ) -> Int {
         let number = tickets.count
-        let origin = origin(core: core, isSocket: true)
-        open(.typing, person, nil, id)
+        let origin = origin(core: core, isSocket: !overHTTP)
+        open(overHTTP ? .typingOverHTTP : .typing, person, nil, id)
         owner.receive(
             .typing(
                 origin, frameID: ByteBlock("f-\(number)"), person.principal, id, isStart: isStart))
@@ -215,6 +227,16 @@ final class World {
                 run: run))
         take()
         return number
+    }
+
+    func settlePresence() {
+        owner.settlePresence()
+        take()
+    }
+
+    func closeInactive(_ id: Identifier) {
+        owner.receive(.closeInactive(id))
+        take()
     }
 
     func tick() {
@@ -281,17 +303,20 @@ final class World {
         // A tick visits runs in a dictionary's order: sort, so that a seed replays in another
         // process.
         pending.sort { a, b in
-            (a.conversation.createdAtMilliseconds, a.conversation.id.high)
-                < (b.conversation.createdAtMilliseconds, b.conversation.id.high)
+            let place = (a.conversation.createdAtMilliseconds, a.conversation.id.high)
+            let other = (b.conversation.createdAtMilliseconds, b.conversation.id.high)
+            return place == other ? b.entries.isEmpty && !a.entries.isEmpty : place < other
         }
     }
 
     private func didCommit(_ unit: CommitUnit) {
         let id = unit.conversation.id
-        if pending.contains(where: { $0.conversation.id == id }) {
+        if pending.contains(where: {
+            $0.conversation.id == id && $0.entries.isEmpty == unit.entries.isEmpty
+        }) {
             violate("two units of a conversation are on their way")
         }
-        if unit.entries.isEmpty { violate("a unit is empty") }
+        if unit.entries.isEmpty { return didSendCursors(unit) }
         let first = unit.entries.first?.seq ?? 0
         for (index, entry) in unit.entries.enumerated() where entry.seq != first + UInt64(index) {
             violate("a unit's seq has a gap")
@@ -308,11 +333,14 @@ final class World {
         pending.append(unit)
     }
 
+    func append(_ unit: CommitUnit) { pending.append(unit) }
+
     private func didAnswer(_ answer: Answer) {
         let number = Int(answer.origin.ordinal)
+        if answer.isFrame { return didTell(answer, tickets[number]) }
         tickets[number].answers.append(answer)
         let ticket = tickets[number]
-        let isAwaited = ticket.kind != .typing && ticket.kind != .cancel
+        let isAwaited = ![.typing, .cancel, .read].contains(ticket.kind)
         if answer.isCounted != isAwaited { violate("ticket \(number): counted wrongly") }
         if ticket.answers.count > 1 { violate("ticket \(number) is answered twice") }
         if let submission = ticket.submission, answer.frameID?.text != submission.frameID?.text {
@@ -322,6 +350,7 @@ final class World {
             checkRefusal(number, ticket)
             return
         }
+        if ticket.kind == .readOverHTTP { checkReadIsStored(number, ticket) }
         if let follow { didFollow(follow, answer.origin) }
         if let submission = ticket.submission { checkStored(number, submission, body, isReplay) }
     }

@@ -66,9 +66,13 @@ private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
     }
 
     @Test func `What stands below a conversation has its id too`() {
-        let found = route("/api/v2/chat/conversations/conv_x/messages")
-        #expect(found.route == .messages)
-        #expect(found.variable == "conv_x")
+        for (name, wanted) in [("messages", Route.messages), ("read", .read), ("typing", .typing)] {
+            let found = route("/api/v2/chat/conversations/conv_x/\(name)")
+            #expect(found.route == wanted)
+            #expect(found.variable == "conv_x")
+            #expect(route("/api/v2/chat/conversations//\(name)").route == .unknown)
+            #expect(route("/api/v2/chat/conversations/conv_x/\(name)/").route == .unknown)
+        }
     }
 
     @Test func `A message of a conversation has two ids`() {
@@ -134,7 +138,9 @@ private let fixed: [(String, Route)] = Route.allCases.compactMap { route in
     }
 
     @Test func `Each route accepts its methods and no other`() {
-        let posts: [Route] = [.guest, .message, .messages, .reactions, .cancel, .benchSink]
+        let posts: [Route] = [
+            .guest, .message, .messages, .reactions, .read, .typing, .cancel, .benchSink,
+        ]
         let sockets: [Route] = [.socket, .benchEcho, .benchBroadcast]
         let methods: [HTTPMethod] = [.get, .head, .post, .put, .delete, .patch, .options]
         for route in Route.allCases where route != .unknown {

@@ -63,7 +63,8 @@ private func simulate(_ arguments: String...) throws -> (lines: [String], status
         for name in [
             "101", "200", "202", "404", "409", "503", "vanish", "stall", "crash", "malformed",
             "412", "deed", "deed done", "note", "agent's reply", "201", "original", "replay",
-            "history", "shown", "subscribed",
+            "history", "shown", "subscribed", "marked", "receipt", "204",
+            "presence online", "presence offline", "closed as inactive",
             "run", "cancel",
             "run ended: completed", "run ended: failed", "close 1001",
         ] {

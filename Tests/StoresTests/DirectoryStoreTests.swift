@@ -40,6 +40,22 @@ import Testing
         #expect(found[1].userRatePerMinute == nil && found[1].userBurst == nil)
     }
 
+    @Test func `When conversations are closed is kept, also in a file of before`() throws {
+        try SQLiteConnection(path: files.file("directory.db")).run(
+            """
+            CREATE TABLE tenants(
+                position INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,
+                guests INTEGER NOT NULL, rate INTEGER, burst INTEGER, user_rate INTEGER,
+                user_burst INTEGER, run_policy INTEGER NOT NULL, origins TEXT NOT NULL);
+            INSERT INTO tenants(name, guests, run_policy, origins) VALUES('acme', 1, 0, '*');
+            """)
+        #expect(try open().tenants().map(\.autoCloseSeconds) == [0])
+        #expect(try open().setAutoClose(seconds: 90, tenant: "acme"))
+        #expect(try open().setAutoClose(seconds: 90, tenant: "globex") == false)
+        #expect(try open().tenants().map(\.autoCloseSeconds) == [90])
+        #expect(try open().tenants().map(\.allowedOrigins) == [["*"]])
+    }
+
     @Test func `A tenant that exists is not changed by another of its name`() throws {
         let store = try open()
         try store.add(TenantRecord(name: "acme", allowsGuests: true))

@@ -18,7 +18,7 @@ import Testing
         #expect(row?.userID.text == "né \"x\"" && row?.tenant == TenantIndex(0))
         #expect(row?.channel == .sms && row?.status == .open && row?.lastSeq == 2)
         #expect(row?.handler == Handler(type: .human, token: 9) && row?.version == 1)
-        #expect(row?.createdAtMilliseconds == 1000 && row?.updatedAtMilliseconds == 1000)
+        #expect(row?.createdAtMilliseconds == 1000 && row?.updatedAtMilliseconds == 2002)
         let page = rig.page(history(log.row.id))
         #expect(
             page?.text.contains("\"data\":[\(entries[0].body.text),\(entries[1].body.text)]")

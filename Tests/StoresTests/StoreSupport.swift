@@ -206,7 +206,7 @@ final class Rig {
             return nil
         }
         #expect(found == id)
-        return row
+        return row?.row
     }
 
     func open(_ user: UserKey) -> [Conversation] {
@@ -215,7 +215,7 @@ final class Rig {
             return []
         }
         #expect(found == user)
-        return rows
+        return rows.map(\.row)
     }
 
     func page(_ job: ReadJob) -> Page? {

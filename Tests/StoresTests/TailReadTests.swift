@@ -79,7 +79,7 @@ import Testing
         #expect(desk.conversation(log.row.id)?.lastSeq == 10)
         guard case .ownerRead(.user(_, let rows)) = desk.reader.perform(.owner(.user(log.user)))
         else { return }
-        #expect(rows.map(\.lastSeq) == [10])
+        #expect(rows.map(\.row.lastSeq) == [10])
         let list = ListQuery(
             origin: origin, scope: scope(), filter: ListFilter(), order: .descending,
             direction: .forward, after: nil, before: nil, limit: 5)

@@ -68,7 +68,7 @@ final class Desk {
     func conversation(_ id: Identifier) -> Conversation? {
         guard case .ownerRead(.conversation(_, let row)) = reader.perform(.owner(.conversation(id)))
         else { return nil }
-        return row
+        return row?.row
     }
 
     /// Entries that are in the tail.

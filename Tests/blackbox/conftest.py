@@ -616,6 +616,11 @@ class Client:
         return conversation_id
 
 
+def apart_from_status(entries):
+    """Entries as they stay: the status of what went out moves on while it is delivered and read."""
+    return [{**entry, "status": None} for entry in entries]
+
+
 def texts(entries, direction=None):
     return [entry["content"].get("text") for entry in entries
             if entry["kind"] == "message" and (direction is None or entry["direction"] == direction)]

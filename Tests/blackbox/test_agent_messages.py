@@ -38,6 +38,8 @@ def test_an_agents_reply_is_an_outbound_message_that_everybody_sees(service, ali
         assert message["sender"] == {"type": "agent", "id": agent.user}
         assert message["channel"] == "web" and message["metadata"] == {"a": 1} and message["client_message_id"] == "a-1"
         assert socket.expect_message(text="Here is Kim") == message
+    assert message["status"] == "sent" and seen(agent, conversation_id)[-1]["status"] == "delivered"
+    message["status"] = "delivered"
     assert seen(alice, conversation_id)[-1] == message == seen(agent, conversation_id)[-1]
     shown = alice.conversation(conversation_id)["conversation"]
     assert shown["unread"] == 2 and shown["last_seq"] == message["seq"]

@@ -238,6 +238,7 @@ def openapi(shared_service):
 BUILT_PATHS = {
     "/api/v2/auth/guest": "post", "/api/v2/chat/message": "post", "/api/v2/chat/conversations": "get",
     "/api/v2/chat/conversations/{}": "get", "/api/v2/chat/ws": "get", "/health": "get", "/livez": "get", "/readyz": "get",
+    "/api/v2/chat/conversations/{}/read": "post", "/api/v2/chat/conversations/{}/typing": "post",
     "/metrics": "get", "/info": "get", "/openapi.yaml": "get", "/widget.js": "get",
     "/console": "get", "/console.js": "get",
 }

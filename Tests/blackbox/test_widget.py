@@ -9,7 +9,7 @@ import pytest
 
 from accessibility import check_accessibility
 from chromium import DESKTOP, browser  # noqa: F401  (a fixture)
-from conftest import unique
+from conftest import eventually, unique
 
 pytestmark = pytest.mark.browser
 SMALL_PHONE, NARROW = (360, 740, True), (320, 640, True)
@@ -308,6 +308,33 @@ def test_what_comes_while_the_chat_is_closed_is_counted_on_the_launcher_and_in_t
     page.wait("!!ui.querySelector('#status[data-state=online]')", "the connection")
     assert page.run("ui.querySelector('#badge').hidden")
     page.must_be_content()
+
+
+def test_what_is_looked_at_is_read_and_not_before(shop):
+    page, service = shop()
+    open_chat(page)
+    chat(page)
+    _, _, identifier = conversation_of(service, page)
+    agent = service.client(user="kim", role="agent")
+
+    def unread():
+        return agent.conversation(identifier)["conversation"]["unread"]
+
+    eventually(lambda: unread() == 0, what="the read mark of an open chat")
+    page.press(*ESCAPE)
+    page.wait("ui.querySelector('#panel').hidden", "the closed panel")
+    response = agent.post(f"/api/v2/chat/conversations/{identifier}/messages",
+                          {"content": {"type": "text", "text": "Kim here"}})
+    assert response.status == 201
+    page.wait("ui.querySelector('#badge').textContent === '1'", "the badge")
+    assert unread() == 1
+    page.click("#launcher")
+    eventually(lambda: unread() == 0, what="the read mark when the chat is opened")
+    assert agent.log(identifier)[-1]["status"] == "read"
+    marked = agent.post(f"/api/v2/chat/conversations/{identifier}/read", {"seq": 1})
+    assert marked.status == 204
+    page.wait("[...ui.querySelectorAll('[data-direction=inbound]')].some((box) => box.textContent.includes('Read'))",
+              "that the agent has read it")
 
 
 # --- Keyboard, focus, screen readers

@@ -248,6 +248,8 @@ const frameHandlers = {
     if (frame.conversation_id !== conversationID) return;
     seqDidAppear(frame.last_seq);
     becomeReady();
+    reportedSeq = 0;                    // what was on its way may be lost
+    reportRead();
   },
   gap(frame) {
     if (frame.conversation_id && frame.conversation_id !== conversationID) return;
@@ -279,7 +281,12 @@ const frameHandlers = {
     if (frame.state === "start") showTyping(sender); else hideTyping();
   },
   receipt(frame) {
-    if (frame.conversation_id !== conversationID || frame.user_id === identity.user_id) return;
+    if (frame.conversation_id !== conversationID) return;
+    if (frame.user_id === identity.user_id) {     // read here, or on another device
+      reportedSeq = Math.max(reportedSeq, frame.read_seq || 0);
+      seenSeq = Math.max(seenSeq, frame.read_seq || 0);
+      return refreshUnread();
+    }
     receipts.delivered = Math.max(receipts.delivered, frame.delivered_seq || 0);
     receipts.read = Math.max(receipts.read, frame.read_seq || 0);
     refreshLog();
@@ -474,7 +481,7 @@ function adoptConversation(id) {
   }
   conversationID = id;
   isHistoryLoaded = true;
-  seenSeq = 0;
+  seenSeq = reportedSeq = 0;
 }
 
 // ---------------------------------------------------------------- The log
@@ -1094,7 +1101,7 @@ function reportTyping(state) {
 // ---------------------------------------------------------------- What nobody has looked at
 
 let isShown = settings.isPage;      // the panel is open
-let seenSeq = 0, unreadCount = 0;
+let seenSeq = 0, reportedSeq = 0, unreadCount = 0;
 
 const isLookedAt = () => isShown && document.visibilityState === "visible";
 
@@ -1104,12 +1111,19 @@ function recallSeen(newestSeq) {
   seenSeq = kept?.conversation === conversationID ? kept.seq : newestSeq;
 }
 
+// The server keeps it for all devices, and tells agents. It takes a seq twice as once.
+function reportRead() {
+  if (!isReady || !isLookedAt() || seenSeq <= reportedSeq) return;
+  if (transmit({ type: "read", conversation_id: conversationID, seq: seenSeq })) reportedSeq = seenSeq;
+}
+
 function refreshUnread() {
   const shown = rows.filter((row) => row.key > 0 && row.key < PENDING_KEY && row.message);
   if (isLookedAt()) {
     const newest = Math.floor(Math.max(seenSeq, ...shown.map((row) => row.key)));
     if (newest > seenSeq) storage.write("seen", { conversation: conversationID, seq: newest });
     seenSeq = newest;
+    reportRead();
   }
   const count = shown.filter((row) => !row.isOwn && row.key > seenSeq).length;
   if (count !== unreadCount) onUnread(unreadCount = count);

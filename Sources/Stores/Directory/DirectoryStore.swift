@@ -44,6 +44,8 @@ public struct TenantRecord: Sendable {
     public var userBurst: Int?
     public var runPolicy: RunPolicy
     public var allowedOrigins: [String]
+    /// Conversations without an entry for so long are closed; 0: never.
+    public var autoCloseSeconds: UInt64 = 0
 
     public init(name: String, allowsGuests: Bool) {
         self.name = name
@@ -71,21 +73,25 @@ public final class DirectoryStore {
         connection = try SQLiteConnection(path: path)
         try connection.run("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
         try connection.run(Self.create)
-        try addExpiry()
+        try addColumn("expires_at", "INTEGER NOT NULL DEFAULT 0", to: "api_keys")
+        try addColumn("auto_close", "INTEGER NOT NULL DEFAULT 0", to: "tenants")
     }
 
-    /// Directories of the first version have no such column.
-    private func addExpiry() throws(SQLiteError) {
-        let found = try connection.prepare(
-            "SELECT 1 FROM pragma_table_info('api_keys') WHERE name='expires_at'")
-        if try found.step() { return }
-        found.reset()
-        do throws(SQLiteError) {
-            try connection.run(
-                "ALTER TABLE api_keys ADD COLUMN expires_at INTEGER NOT NULL DEFAULT 0")
+    /// Files of earlier versions lack it. Another process may add it at the same moment.
+    private func addColumn(
+        _ name: String, _ type: String, to table: String
+    ) throws(SQLiteError) {
+        func isThere() throws(SQLiteError) -> Bool {
+            let statement = try connection.prepare(
+                "SELECT 1 FROM pragma_table_info('\(table)') WHERE name=?")
+            statement.bind(1, text: name)
+            return try statement.step()
+        }
+        if try isThere() { return }
+        do {
+            try connection.run("ALTER TABLE \(table) ADD COLUMN \(name) \(type)")
         } catch {
-            // Of two processes that start together the other has added it meanwhile.
-            guard try found.step() else { throw error }
+            guard try isThere() else { throw error }
         }
     }
 
@@ -99,8 +105,10 @@ public final class DirectoryStore {
 
     public func tenants() throws(SQLiteError) -> [TenantRecord] {
         let statement = try connection.prepare(
-            "SELECT name, guests, rate, burst, user_rate, user_burst, run_policy, origins FROM tenants ORDER BY position"
-        )
+            """
+            SELECT name, guests, rate, burst, user_rate, user_burst, run_policy, origins,
+            auto_close FROM tenants ORDER BY position
+            """)
         var found: [TenantRecord] = []
         while try statement.step() {
             var record = TenantRecord(
@@ -112,6 +120,7 @@ public final class DirectoryStore {
             record.runPolicy =
                 RunPolicy(rawValue: UInt8(truncatingIfNeeded: statement.integer(6))) ?? .queue
             record.allowedOrigins = statement.text(7).split(separator: " ").map(String.init)
+            record.autoCloseSeconds = statement.unsigned(8)
             found.append(record)
         }
         return found
@@ -123,8 +132,8 @@ public final class DirectoryStore {
         let statement = try connection.prepare(
             """
             INSERT OR IGNORE INTO tenants(
-                guests, rate, burst, user_rate, user_burst, run_policy, origins, name)
-            VALUES(?,?,?,?,?,?,?,?)
+                guests, rate, burst, user_rate, user_burst, run_policy, origins, auto_close, name)
+            VALUES(?,?,?,?,?,?,?,?,?)
             """)
         bind(tenant, to: statement)
         _ = try statement.step()
@@ -136,7 +145,7 @@ public final class DirectoryStore {
         let statement = try connection.prepare(
             """
             UPDATE tenants SET guests=?, rate=?, burst=?, user_rate=?, user_burst=?, run_policy=?,
-                origins=? WHERE name=?
+                origins=?, auto_close=? WHERE name=?
             """)
         bind(tenant, to: statement)
         _ = try statement.step()
@@ -157,7 +166,8 @@ public final class DirectoryStore {
         }
         statement.bind(6, Int64(tenant.runPolicy.rawValue))
         statement.bind(7, text: tenant.allowedOrigins.joined(separator: " "))
-        statement.bind(8, text: tenant.name)
+        statement.bind(8, tenant.autoCloseSeconds)
+        statement.bind(9, text: tenant.name)
     }
 
     // MARK: API keys

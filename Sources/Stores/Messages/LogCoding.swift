@@ -108,8 +108,11 @@ enum LogCoding {
         return offset == row.byteCount ? found : nil
     }
 
-    /// The entry that the bytes begin with; `offset` is where that is in its row.
-    static func entry(_ bytes: RawSpan, at offset: Int = 0, _ scratch: ByteWriter) -> LoggedEntry? {
+    /// The entry that the bytes begin with; `offset` is where that is in its row. `progress`
+    /// decides the status of a public message that went out.
+    static func entry(
+        _ bytes: RawSpan, at offset: Int = 0, _ scratch: ByteWriter, _ progress: LogProgress = .none
+    ) -> LoggedEntry? {
         guard bytes.byteCount >= entryBytes else { return nil }
         let flags = bytes.byte(at: 73)
         guard let kind = EntryKind(rawValue: bytes.byte(at: 72)), flags < 16,
@@ -119,10 +122,11 @@ enum LogCoding {
         let start = entryBytes + (hasKey ? keyBytes : 0)
         let partBytes = Int(bytes.load32(at: 76))
         guard start <= bytes.byteCount, partBytes <= bytes.byteCount - start else { return nil }
-        let head = EntryHead(
+        var head = EntryHead(
             id: identifier(bytes, at: 24), conversation: identifier(bytes, at: 0),
             seq: bytes.load64(at: 16), kind: kind, isInbound: flags & 1 != 0,
             isInternal: flags & 8 != 0, createdAtMilliseconds: bytes.load64(at: 40))
+        if kind == .message { head.outboundStatus = progress.status(of: head.seq) }
         scratch.removeAll()
         let part = head.write(
             around: bytes.extracting(start..<start + partBytes), into: scratch)
@@ -185,8 +189,10 @@ extension SQLiteStatement {
     }
 
     /// The entry in the first column.
-    func loggedEntry(_ scratch: ByteWriter) throws(SQLiteError) -> LoggedEntry {
-        guard let found = LogCoding.entry(bytes(0), scratch) else {
+    func loggedEntry(
+        _ scratch: ByteWriter, _ progress: LogProgress = .none
+    ) throws(SQLiteError) -> LoggedEntry {
+        guard let found = LogCoding.entry(bytes(0), scratch, progress) else {
             throw SQLiteError(
                 code: SQLiteError.corruption,
                 message: "the message store is damaged: an entry cannot be read from its log")

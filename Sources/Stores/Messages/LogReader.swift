@@ -38,8 +38,8 @@ struct LogBounds {
 struct LogActivity {
     var lastSeq: UInt64 = 0
     var lastMilliseconds: UInt64 = 0
-    /// Public outbound messages after the user's own last entry, counted among the last `unreadMax`
-    /// entries.
+    /// Public outbound messages behind the user's own last entry and what it has read, counted
+    /// among the last `unreadMax` entries.
     var unread: UInt64 = 0
 }
 
@@ -50,10 +50,13 @@ final class LogReader {
     private let tail: LogTail
     let scratch = ByteWriter(capacity: 4096)
     let lookups: ChangeStatements
+    /// Of the page that is being read.
+    private var progress = LogProgress.none
     private let begin: SQLiteStatement
     private let end: SQLiteStatement
     let logged: SQLiteStatement
     private let lastEntries: SQLiteStatement
+    private let lastPublic: SQLiteStatement
     let ascending: SQLiteStatement
     private let descending: SQLiteStatement
 
@@ -68,6 +71,11 @@ final class LogReader {
             """
             SELECT seq, created_at, flags & 1, kind = 0 AND flags & 8 = 0 FROM entries
             WHERE conversation=? AND seq<? ORDER BY seq DESC LIMIT ?
+            """)
+        lastPublic = try connection.prepare(
+            """
+            SELECT seq FROM entries WHERE conversation=? AND seq<? AND flags & 8 = 0
+            ORDER BY seq DESC LIMIT 1
             """)
         ascending = try connection.prepare(
             """
@@ -90,7 +98,7 @@ final class LogReader {
     // MARK: Activity
 
     func activity(
-        of tail: [IndexedEntry], in conversation: Identifier
+        of tail: [IndexedEntry], in conversation: Identifier, readSeq: UInt64 = 0
     ) throws(SQLiteError) -> LogActivity {
         var found = LogActivity()
         if let last = tail.last {
@@ -98,7 +106,7 @@ final class LogReader {
             found.lastMilliseconds = last.createdAtMilliseconds
         }
         for entry in tail.suffix(Self.unreadMax).reversed() {
-            if entry.isInbound { return found }
+            if entry.isInbound || entry.seq <= readSeq { return found }
             if entry.kind == EntryKind.message.rawValue, !entry.isInternal { found.unread += 1 }
         }
         let rest = Self.unreadMax - tail.count
@@ -113,10 +121,22 @@ final class LogReader {
                 found.lastSeq = statement.unsigned(0)
                 found.lastMilliseconds = statement.unsigned(1)
             }
-            if statement.integer(2) == 1 { break }
+            if statement.integer(2) == 1 || statement.unsigned(0) <= readSeq { break }
             if statement.integer(3) == 1 { found.unread += 1 }
         }
         return found
+    }
+
+    /// The last entry that the end user may see; 0 for none.
+    func lastPublicSeq(
+        of tail: [IndexedEntry], in conversation: Identifier
+    ) throws(SQLiteError) -> UInt64 {
+        if let last = tail.last(where: { !$0.isInternal }) { return last.seq }
+        let statement = lastPublic
+        defer { statement.reset() }
+        statement.bind(1, conversation)
+        statement.bind(2, Self.tableEnd(tail))
+        return try statement.step() ? statement.unsigned(0) : 0
     }
 
     // MARK: Rows
@@ -125,8 +145,9 @@ final class LogReader {
     /// it is now.
     func rows(
         of conversation: Identifier, _ tail: [IndexedEntry], _ bounds: LogBounds,
-        _ order: PageOrder, limit: Int
+        _ order: PageOrder, limit: Int, _ progress: LogProgress = .none
     ) throws(SQLiteError) -> [LogRow] {
+        self.progress = progress
         // One transaction for the whole page: each has its price.
         try begin.run()
         defer { try? end.run() }
@@ -156,7 +177,7 @@ final class LogReader {
     }
 
     private func row(_ statement: SQLiteStatement) throws(SQLiteError) -> LogRow {
-        let found = try statement.loggedEntry(scratch)
+        let found = try statement.loggedEntry(scratch, progress)
         return LogRow(
             seq: found.entry.seq, kind: found.entry.kind, answersSeq: found.entry.answersSeq,
             body: found.body)

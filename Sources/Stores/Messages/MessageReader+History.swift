@@ -24,7 +24,8 @@ extension MessageReader {
             return Self.unknown(query.origin)
         }
         let activity = try logs.activity(
-            of: logs.tail(of: query.conversation), in: query.conversation)
+            of: logs.tail(of: query.conversation), in: query.conversation,
+            readSeq: try progress(of: query.conversation).readSeq)
         found.show(activity)
         writer.removeAll()
         found.write(into: writer, unread: activity.unread)
@@ -37,10 +38,12 @@ extension MessageReader {
         guard var found = try conversation(query.conversation, in: query.scope) else {
             return Self.unknown(query.origin)
         }
+        let progress = try progress(of: query.conversation)
         let tail = logs.tail(of: query.conversation)
-        let activity = try logs.activity(of: tail, in: query.conversation)
+        let activity = try logs.activity(
+            of: tail, in: query.conversation, readSeq: progress.readSeq)
         found.show(activity)
-        let page = try entries(query, tail)
+        let page = try entries(query, tail, progress)
         writer.removeAll()
         writer.append("{\"conversation\":")
         found.write(into: writer, unread: activity.unread)
@@ -75,14 +78,14 @@ extension MessageReader {
     /// The rows of a page in the order in which they are shown, and whether more lie behind the
     /// last read.
     private func entries(
-        _ query: HistoryQuery, _ tail: [IndexedEntry]
+        _ query: HistoryQuery, _ tail: [IndexedEntry], _ progress: LogProgress
     ) throws(SQLiteError) -> (rows: [LogRow], hasMore: Bool) {
         let readOrder = query.direction == .forward ? query.order : query.order.reversed
         let bounds = LogBounds(
             after: query.afterSeq ?? 0, before: query.beforeSeq ?? .max,
             showsInternal: query.scope.showsInternal)
         var rows = try logs.rows(
-            of: query.conversation, tail, bounds, readOrder, limit: query.limit + 1)
+            of: query.conversation, tail, bounds, readOrder, limit: query.limit + 1, progress)
         let hasMore = rows.count > query.limit
         if hasMore { rows.removeLast() }
         if query.direction == .backward { rows.reverse() }
@@ -100,9 +103,10 @@ extension MessageReader {
         let bounds = LogBounds(
             after: query.afterSeq, before: query.throughSeq + 1,
             showsInternal: query.showsInternal)
+        let progress = try progress(of: query.conversation)
         let rows = try logs.rows(
             of: query.conversation, logs.tail(of: query.conversation), bounds, .ascending,
-            limit: Limits.replayBatch)
+            limit: Limits.replayBatch, progress)
         var frames: [ByteBlock] = []
         var bytes = 0
         for row in rows where bytes < Limits.replayPageBytes {

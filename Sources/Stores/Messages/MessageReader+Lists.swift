@@ -25,7 +25,9 @@ extension MessageReader {
         writer.append("{\"data\":[")
         for (index, row) in rows.enumerated() {
             if index > 0 { writer.append(0x2C) }
-            let activity = try logs.activity(of: logs.tail(of: row.id), in: row.id)
+            let readSeq = try progress(of: row.id).readSeq
+            let activity = try logs.activity(
+                of: logs.tail(of: row.id), in: row.id, readSeq: readSeq)
             var shown = row
             shown.show(activity)
             shown.write(into: writer, unread: activity.unread)

@@ -33,6 +33,9 @@ final class MessageReader {
     private let conversationByID: SQLiteStatement
     private let openOfUser: SQLiteStatement
     private let anyOfUser: SQLiteStatement
+    let olderThan: SQLiteStatement
+    let cursorsOfConversation: SQLiteStatement
+    let cursorOfEndUser: SQLiteStatement
     var lists: [String: SQLiteStatement] = [:]
 
     static let columns = """
@@ -62,6 +65,18 @@ final class MessageReader {
             """
             SELECT \(Self.columns) FROM conversations WHERE tenant=? AND user_id=? AND status<>3
             ORDER BY id DESC LIMIT 64
+            """)
+        olderThan = try connection.prepare(
+            """
+            SELECT id, status, updated_at FROM conversations WHERE tenant=? AND id>? AND id<?
+            ORDER BY id LIMIT \(Limits.inactiveVisitedMax)
+            """)
+        cursorsOfConversation = try connection.prepare(
+            "SELECT user_id, read_seq, delivered_seq FROM cursors WHERE conversation=? LIMIT 64")
+        cursorOfEndUser = try connection.prepare(
+            """
+            SELECT read_seq, delivered_seq FROM cursors WHERE conversation=?1
+            AND user_id=(SELECT user_id FROM conversations WHERE id=?1)
             """)
         anyOfUser = try connection.prepare(
             "SELECT 1 FROM conversations WHERE tenant=? AND user_id=? LIMIT 1")
@@ -95,7 +110,7 @@ final class MessageReader {
         do {
             switch job {
             case .owner(.conversation(let id)):
-                return .ownerRead(.conversation(id, try conversation(id)))
+                return .ownerRead(.conversation(id, try stored(try conversation(id))))
             case .owner(.user(let key)):
                 return .ownerRead(.user(key, try openConversations(of: key)))
             case .conversation(let query): return .answer(try show(query))
@@ -106,6 +121,7 @@ final class MessageReader {
             case .replay(let query): return .replayed(try replay(query))
             case .message(let query): return .answer(try message(query))
             case .target(let query): return try target(query)
+            case .inactive(let query): return .inactive(try inactive(query))
             case .apiKey(let id): return .apiKey(id: id, try directoryStore.apiKey(id: id))
             case .claim(let origin, let key): return .answer(try claim(origin, key))
             }
@@ -137,6 +153,8 @@ final class MessageReader {
                     origin: query.origin, conversation: query.conversation, frames: nil,
                     lastSeq: query.afterSeq))
         case .apiKey(let id): return .apiKey(id: id, nil)
+        case .inactive:
+            return .inactive(InactivePage(found: [], last: nil, isReadable: false))
         case .claim(let origin, _):
             return .answer(Answer(origin: origin, frameID: nil, result: .failure(problem)))
         }
@@ -203,11 +221,11 @@ final class MessageReader {
 
     func conversation(_ id: Identifier) throws(SQLiteError) -> Conversation? {
         guard var found = try plainRow(id) else { return nil }
-        found.lastSeq = try logs.activity(of: logs.tail(of: id), in: id).lastSeq
+        found.show(try logs.activity(of: logs.tail(of: id), in: id))
         return found
     }
 
-    private func openConversations(of key: UserKey) throws(SQLiteError) -> [Conversation] {
+    private func openConversations(of key: UserKey) throws(SQLiteError) -> [StoredConversation] {
         let statement = openOfUser
         defer { statement.reset() }
         statement.bind(1, text: directory[key.tenant].name)
@@ -220,11 +238,12 @@ final class MessageReader {
         }
         // The logs are read next, each in two parts; see conversation(_:).
         statement.reset()
-        for index in found.indices {
-            let id = found[index].id
-            found[index].lastSeq = try logs.activity(of: logs.tail(of: id), in: id).lastSeq
+        var taken: [StoredConversation] = []
+        for var row in found {
+            row.show(try logs.activity(of: logs.tail(of: row.id), in: row.id))
+            if let next = try stored(row) { taken.append(next) }
         }
-        return found
+        return taken
     }
 
     func answer(_ origin: Origin, _ body: ByteBlock) -> Answer {

@@ -17,6 +17,8 @@
 // to be listed at all; its insert pays for none of the others. labels has a row for each label of a
 // conversation, kept by a trigger.
 //
+// cursors says how far the participants of a conversation have come; it is not part of the log.
+//
 // flags: 1 inbound, 2 accepted only (its sender did not wait), 8 internal (the end user never sees
 // it). Ids are 16-byte big-endian blobs, so that they sort by time.
 
@@ -49,6 +51,9 @@ enum MessageSchema {
             WHERE kind=1 OR kind=2 OR kind=3;
         CREATE TABLE IF NOT EXISTS keys(
             key BLOB PRIMARY KEY, conversation BLOB NOT NULL, seq INTEGER NOT NULL) WITHOUT ROWID;
+        CREATE TABLE IF NOT EXISTS cursors(
+            conversation BLOB NOT NULL, user_id TEXT NOT NULL, read_seq INTEGER NOT NULL,
+            delivered_seq INTEGER NOT NULL, PRIMARY KEY(conversation, user_id)) WITHOUT ROWID;
         CREATE TABLE IF NOT EXISTS progress(folded_through INTEGER NOT NULL);
         INSERT INTO progress SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM progress);
         """

@@ -137,6 +137,8 @@ extension MessageWriter {
             if let found = try stored(under: key) { return .duplicate(index: index, found) }
         }
         let conversation = unit.conversation.id
+        for change in unit.cursors { try statements.change(change, of: conversation) }
+        if unit.entries.isEmpty { return .committed }
         let head = try knownHead(of: conversation)
         guard isNext(unit.entries, after: head) else { return .conflict(lastSeq: head) }
         do {

@@ -27,6 +27,7 @@ public enum StoreEvent: Sendable {
     case replayed(ReplayPage)
     /// The message that a change is about; one that is not there is answered.
     case target(TargetQuery, ChangeTarget)
+    case inactive(InactivePage)
     case apiKey(id: UInt64, APIKeyRecord?)
 }
 

@@ -213,7 +213,36 @@ public struct ReplayPage: Sendable {
     }
 }
 
+/// Conversations of a tenant that are open or pending and have no entry behind a time.
+public struct InactiveQuery: Sendable {
+    public let tenantName: ByteBlock
+    public let cutoffMilliseconds: UInt64
+    /// Where the last page ended.
+    public let after: Identifier
+
+    public init(tenantName: ByteBlock, cutoffMilliseconds: UInt64, after: Identifier) {
+        self.tenantName = tenantName
+        self.cutoffMilliseconds = cutoffMilliseconds
+        self.after = after
+    }
+}
+
+public struct InactivePage: Sendable {
+    public let found: [Identifier]
+    /// The last that was looked at; nil at the end.
+    public let last: Identifier?
+    /// False when the store could not be read.
+    public let isReadable: Bool
+
+    public init(found: [Identifier], last: Identifier?, isReadable: Bool = true) {
+        self.found = found
+        self.last = last
+        self.isReadable = isReadable
+    }
+}
+
 public enum ReadJob: Sendable {
+    case inactive(InactiveQuery)
     case owner(OwnerRead)
     case conversation(ConversationQuery)
     case history(HistoryQuery)

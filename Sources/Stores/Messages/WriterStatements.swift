@@ -32,6 +32,8 @@ final class WriterStatements {
     private let findHead: SQLiteStatement
     private let findPlace: SQLiteStatement
     private let setProgress: SQLiteStatement
+    private let advanceCursor: SQLiteStatement
+    private let forgetCursor: SQLiteStatement
 
     static let entriesPerStatement = 16
     private static let columns: Int32 = 9
@@ -80,6 +82,14 @@ final class WriterStatements {
         findPlace = try connection.prepare(
             "SELECT row, offset, bytes FROM entries WHERE conversation=? AND seq=?")
         setProgress = try connection.prepare("UPDATE progress SET folded_through=?")
+        advanceCursor = try connection.prepare(
+            """
+            INSERT INTO cursors VALUES(?,?,?,?) ON CONFLICT DO UPDATE SET
+            read_seq=max(read_seq, excluded.read_seq),
+            delivered_seq=max(delivered_seq, excluded.delivered_seq)
+            """)
+        forgetCursor = try connection.prepare(
+            "DELETE FROM cursors WHERE conversation=? AND user_id=?")
     }
 
     /// Into `entries`, in this order. A statement opens the table whenever it runs: many rows share
@@ -184,6 +194,25 @@ final class WriterStatements {
         defer { statement.reset() }
         statement.bind(1, number)
         _ = try statement.step()
+    }
+
+    func change(_ change: CursorChange, of conversation: Identifier) throws(SQLiteError) {
+        switch change {
+        case .advance(let cursor):
+            let statement = advanceCursor
+            defer { statement.reset() }
+            statement.bind(1, conversation)
+            statement.bind(2, text: cursor.userID)
+            statement.bind(3, cursor.readSeq)
+            statement.bind(4, cursor.deliveredSeq)
+            _ = try statement.step()
+        case .forget(let userID):
+            let statement = forgetCursor
+            defer { statement.reset() }
+            statement.bind(1, conversation)
+            statement.bind(2, text: userID)
+            _ = try statement.step()
+        }
     }
 
     /// The head of a conversation's part in `entries`; 0 when it has none.

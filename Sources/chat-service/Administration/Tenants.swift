@@ -139,9 +139,19 @@ struct TenantSettings: ParsableArguments {
             """)
     var origin: [String] = []
     @Flag(help: "Only the service's own page may call.") var noOrigins = false
+    @Option(
+        name: .customLong("auto-close"),
+        help: """
+            Seconds without an entry after which an open or pending conversation is closed; 0 for \
+            never.
+            """)
+    var autoCloseSeconds: UInt64?
+
+    /// Ten years.
+    private static let autoCloseSecondsMax: UInt64 = 315_360_000
 
     var isEmpty: Bool {
-        guests == nil && runPolicy == nil && origin.isEmpty && !noOrigins
+        guests == nil && runPolicy == nil && origin.isEmpty && !noOrigins && autoCloseSeconds == nil
             && [rate, burst, userRate, userBurst].allSatisfy { $0 == nil }
     }
 
@@ -158,6 +168,12 @@ struct TenantSettings: ParsableArguments {
                     "There is no run policy \(runPolicy); use queue, burst, restart.")
             }
             record.runPolicy = policy
+        }
+        if let seconds = autoCloseSeconds {
+            guard seconds <= Self.autoCloseSecondsMax else {
+                throw ValidationError("--auto-close takes at most \(Self.autoCloseSecondsMax).")
+            }
+            record.autoCloseSeconds = seconds
         }
         if noOrigins, !origin.isEmpty {
             throw ValidationError("--origin and --no-origins exclude each other.")
@@ -204,6 +220,7 @@ private func facts(of tenant: TenantRecord) -> [JSONLine.Field] {
         ("rate", limit(tenant.ratePerMinute)), ("burst", limit(tenant.burst)),
         ("user_rate", limit(tenant.userRatePerMinute)), ("user_burst", limit(tenant.userBurst)),
         ("run_policy", .text(tenant.runPolicy.name)), ("origins", .list(tenant.allowedOrigins)),
+        ("auto_close_seconds", .number(tenant.autoCloseSeconds)),
     ]
 }
 
