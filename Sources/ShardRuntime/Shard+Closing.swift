@@ -36,7 +36,7 @@ extension Shard {
 
     /// Asks for the next page, of the first tenant from here on that wants it.
     private func readInactive() {
-        let tenants = service.directory.tenants
+        let tenants = directory.tenants
         while let place = sweep.tenant, place < tenants.count {
             let tenant = tenants[place]
             let limit = tenant.autoCloseSeconds * 1000
@@ -58,7 +58,7 @@ extension Shard {
 
     /// A quarter of the shortest time after which something is closed.
     private var pauseMilliseconds: UInt64 {
-        let shortest = service.directory.tenants.map(\.autoCloseSeconds).filter { $0 > 0 }.min()
+        let shortest = directory.tenants.map(\.autoCloseSeconds).filter { $0 > 0 }.min()
         return min((shortest ?? .max / 1000) * 250, Self.sweepPauseMillisecondsMax)
     }
 

@@ -131,7 +131,7 @@ extension Shard {
         let user = UserKey(tenant: principal.tenant, userID: principal.subject)
         session.user = user
         session.shardKey = UserKey.shardKey(
-            tenant: service.directory[principal.tenant].name, user: principal.subject)
+            tenant: directory[principal.tenant].name, user: principal.subject)
         sockets.add(token, of: user)
         ask(.attach(core: UInt8(index), user), shardKey: session.shardKey)
     }

@@ -50,8 +50,11 @@ import Testing
             INSERT INTO tenants(name, guests, run_policy, origins) VALUES('acme', 1, 0, '*');
             """)
         #expect(try open().tenants().map(\.autoCloseSeconds) == [0])
-        #expect(try open().setAutoClose(seconds: 90, tenant: "acme"))
-        #expect(try open().setAutoClose(seconds: 90, tenant: "globex") == false)
+        var changed = TenantRecord(name: "acme", allowsGuests: false)
+        changed.autoCloseSeconds = 90
+        #expect(try open().update(changed))
+        changed.name = "globex"
+        #expect(try open().update(changed) == false)
         #expect(try open().tenants().map(\.autoCloseSeconds) == [90])
         #expect(try open().tenants().map(\.allowedOrigins) == [["*"]])
     }
