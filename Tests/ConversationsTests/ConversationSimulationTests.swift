@@ -109,9 +109,9 @@ private struct Simulation {
             return
         }
         var patch = ConversationPatch()
-        if random.chance(30) {
+        if random.chance(50) {
             let version = world.store.rows[id]?.version ?? 1
-            patch.condition = .anyOf([random.chance(70) ? version : version + 1])
+            patch.condition = .anyOf([random.chance(50) ? version : version + 1])
         }
         if random.chance(50) {
             patch.status = random.pick(ConversationStatus.allCases)
