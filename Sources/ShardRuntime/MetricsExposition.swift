@@ -101,6 +101,24 @@ struct MetricsExposition {
             "chat_engine_first_token_seconds",
             "Time from a message's arrival to the first words of its reply.",
             [([], shards.map(\.firstTokenMicroseconds))])
+        writeConversations(text, places)
+        text.family("chat_rate_limited", .counter, "Requests refused by a limit.")
+        for place in places {
+            for scope in [ShardMetrics.Scope.tenant, .user] {
+                text.sample(
+                    "chat_rate_limited_total",
+                    [("tenant", tenantName(place)), ("scope", scope.name)],
+                    sum(\.rateLimited, place * 4 + scope.rawValue))
+            }
+        }
+        text.sample(
+            "chat_rate_limited_total", [("tenant", "none"), ("scope", "address")],
+            sum(\.rateLimited, ShardMetrics.tenantsMax * 4 + ShardMetrics.Scope.address.rawValue))
+        writeDecisions(text)
+        writePeople(text)
+    }
+
+    private func writeConversations(_ text: MetricText, _ places: [Int]) {
         text.family("chat_conversations_active", .gauge, "Conversations held in memory.")
         for place in places {
             text.sample(
@@ -116,18 +134,9 @@ struct MetricsExposition {
                     sum(\.closings, place * ClosingReason.allCases.count + reason.rawValue))
             }
         }
-        text.family("chat_rate_limited", .counter, "Requests refused by a limit.")
-        for place in places {
-            for scope in [ShardMetrics.Scope.tenant, .user] {
-                text.sample(
-                    "chat_rate_limited_total",
-                    [("tenant", tenantName(place)), ("scope", scope.name)],
-                    sum(\.rateLimited, place * 4 + scope.rawValue))
-            }
-        }
-        text.sample(
-            "chat_rate_limited_total", [("tenant", "none"), ("scope", "address")],
-            sum(\.rateLimited, ShardMetrics.tenantsMax * 4 + ShardMetrics.Scope.address.rawValue))
+    }
+
+    private func writeDecisions(_ text: MetricText) {
         text.single(
             "chat_dedupe_hits", .counter, "Messages that were stored already.", total(\.duplicates))
         text.single(
@@ -141,7 +150,6 @@ struct MetricsExposition {
             "Edits refused since their message may have been deleted meanwhile.",
             total(\.staleChanges))
         text.single("chat_runs_started", .counter, "Engine runs that were streamed.", total(\.runs))
-        writePeople(text)
     }
 
     private func writePeople(_ text: MetricText) {

@@ -52,6 +52,7 @@ import Testing
         #expect(try open().tenants().map(\.autoCloseSeconds) == [0])
         var changed = TenantRecord(name: "acme", allowsGuests: false)
         changed.autoCloseSeconds = 90
+        changed.allowedOrigins = ["*"]
         #expect(try open().update(changed))
         changed.name = "globex"
         #expect(try open().update(changed) == false)

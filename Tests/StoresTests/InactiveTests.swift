@@ -16,7 +16,7 @@ import Testing
 
     /// The time of the ids that `Log` makes, with room for those that step on; entries have times
     /// near the epoch.
-    private let made: UInt64 = 1_700_000_100_000
+    private let made: UInt64 = 1_800_000_100_000
 
     @Test func `Found is what is open or pending, of the tenant, and without a later entry`() throws
     {

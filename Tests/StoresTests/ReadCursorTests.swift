@@ -42,7 +42,7 @@ extension Desk {
     ) throws {
         let (desk, log) = try filled(folded)
         let list = ListQuery(
-            origin: origin, scope: scope(), status: nil, channel: nil, order: .descending,
+            origin: origin, scope: scope(), filter: ListFilter(), order: .descending,
             direction: .forward, after: nil, before: nil, limit: 5)
         for (read, delivered, unread, statuses) in [
             (0, 0, 3, ["sent", "sent", "sent"]), (0, 3, 3, ["delivered", "delivered", "sent"]),
