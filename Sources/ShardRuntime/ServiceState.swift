@@ -18,6 +18,8 @@ public final class ServiceState: Sendable {
     /// nil: plain text.
     let credentials: TLSCredentials?
     let limiter: RateLimiter
+    let ledger: ConnectionLedger
+    let turnedAwayPerShardMax: Int
     let coreCount: Int
     let backendName: String
     let startedNanoseconds: UInt64
@@ -37,7 +39,9 @@ public final class ServiceState: Sendable {
         configuration: Configuration, directory: TenantDirectory, tokenSettings: TokenSettings,
         coreCount: Int,
         backendName: String, clock: LoopClock, storeMetrics: StoreMetrics, logger: Logger,
-        entropy: Entropy = .kernel, credentials: TLSCredentials? = nil
+        entropy: Entropy = .kernel, credentials: TLSCredentials? = nil,
+        connectionsMax: Int = Limits.connectionsPerShardMax,
+        turnedAwayPerShardMax: Int = Limits.turnedAwayPerShardMax
     ) {
         self.entropy = entropy
         self.configuration = configuration
@@ -50,6 +54,12 @@ public final class ServiceState: Sendable {
         self.credentials = credentials
         limiter = RateLimiter(
             tenantCountMax: max(1, directory.tenants.count), seed: entropy.seed())
+        self.turnedAwayPerShardMax = turnedAwayPerShardMax
+        ledger = ConnectionLedger(
+            connectionsMax: connectionsMax,
+            connectionsPerAddressMax: configuration.bounds.connectionsPerAddressMax
+                ?? max(1, connectionsMax / 4 * 3),
+            seed: entropy.seed())
         startedNanoseconds = clock.nanoseconds
         startedMilliseconds = clock.milliseconds
         shardMetrics = (0..<coreCount).map { _ in ShardMetrics() }

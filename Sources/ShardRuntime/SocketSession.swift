@@ -1,5 +1,6 @@
 import Bytes
 import ChatModel
+import Ingest
 import Wire
 
 /// A socket's place in one conversation's log.
@@ -58,6 +59,8 @@ final class SocketSession {
     var refusedInARow = 0
     var questionCount: UInt32 = 0
     var awaitsPong = false
+    var frames = FrameBudget(
+        perSecond: Limits.framesPerSecondMax, burst: Limits.framesAtOnceMax)
     var isForgotten = false
     let requestID: ByteBlock
 
