@@ -2,7 +2,10 @@
 import PackageDescription
 
 // One target is one room (see Sources/README.md), so that a wrong import is a compile error.
-let settings: [SwiftSetting] = [
+// The fuzz targets (scripts/fuzz.sh) are built only when they are asked for, with all rooms instrumented.
+let isFuzzing = Context.environment["CHAT_SERVICE_FUZZ"] == "1"
+
+let settings: [SwiftSetting] = (isFuzzing ? [.unsafeFlags(["-sanitize=fuzzer,address", "-DDEBUG"])] : []) + [
     .enableExperimentalFeature("Lifetimes"),
     .enableUpcomingFeature("ExistentialAny"),
     .strictMemorySafety(),
@@ -22,6 +25,17 @@ func tests(_ room: String, _ others: [Target.Dependency] = []) -> Target {
     .testTarget(
         name: "\(room)Tests", dependencies: [.byName(name: room)] + others, swiftSettings: settings)
 }
+
+/// One program with all fuzz targets. libFuzzer is linked as a library, since SwiftPM gives a program its main;
+/// where the toolchain has it is known to scripts/fuzz.sh.
+let fuzzing: [Target] = [
+    .target(name: "CFuzzer", path: "Tests/Fuzz/CFuzzer"),
+    .executableTarget(
+        name: "fuzz", dependencies: ["API", "Bytes", "CFuzzer", "ChatModel", "Identity", "Ingest", "Stores", "Wire"],
+        path: "Tests/Fuzz/Targets",
+        swiftSettings: [.strictMemorySafety(), .unsafeFlags(["-sanitize=address"])],
+        linkerSettings: [.unsafeFlags([Context.environment["CHAT_SERVICE_FUZZER_LIBRARY"] ?? "", "-lstdc++"])]),
+]
 
 let package = Package(
     name: "chat-service",
@@ -130,7 +144,7 @@ let package = Package(
         tests("ShardRuntime", ["Bytes", "ChatModel", "Observability", "Reactor"]),
         tests("Simulation", ["simulate", "Bytes", "Reactor", "ChatModel", "Stores"]),
         .testTarget(name: "StyleTests", swiftSettings: settings),
-    ],
+    ] + (isFuzzing ? fuzzing : []),
     swiftLanguageModes: [.v6],
     cxxLanguageStandard: .cxx17
 )

@@ -5,13 +5,16 @@ set -euo pipefail
 
 usage() {
     cat <<'TEXT'
-Usage: scripts/test.sh [--unit | --sanitize=thread]
+Usage: scripts/test.sh [--unit | --sanitize=thread | --sanitize=address | --fuzz]
 
-  (none)              unit tests, the rings under the thread sanitizer, a thousand
-                      seeds of the simulation, black-box tests against a release
-                      build, a browser's among them
+  (none)              unit tests, those that matter under the thread and the address
+                      sanitizer, a thousand seeds of the simulation, a short run of
+                      each fuzz target, black-box tests against a release build, a
+                      browser's among them
   --unit              unit tests only; they need no server and no browser
-  --sanitize=thread   only the rings under the thread sanitizer
+  --sanitize=thread   only what has threads, under the thread sanitizer
+  --sanitize=address  only what touches memory, under the address sanitizer
+  --fuzz              only the short run of each fuzz target
   --help              print this text
 
 TEST_TIME_LIMIT_SECONDS bounds the whole run; the default is 2340 (39 minutes).
@@ -25,6 +28,8 @@ for argument in "$@"; do
     case "$argument" in
         --unit) selection=unit ;;
         --sanitize=thread) selection=thread ;;
+        --sanitize=address) selection=address ;;
+        --fuzz) selection=fuzz ;;
         --help | -h) usage; exit 0 ;;
         *) echo "test: unknown argument '$argument'" >&2; usage >&2; exit 64 ;;
     esac
@@ -145,6 +150,9 @@ stage() {
         elif grep -q 'WARNING: ThreadSanitizer' "$log"; then
             status=1
             note='the thread sanitizer found a race'
+        elif grep -qE 'ERROR: AddressSanitizer' "$log"; then
+            status=1
+            note='the address sanitizer found a fault'
         elif [[ $counter != none && $status -eq 0 ]] && (( passed + failed == 0 )); then
             status=1
             note='no test ran'
@@ -167,9 +175,23 @@ stage() {
 
 unit_tests() { stage 'unit tests' swift 600 swift test || true; }
 
-rings_under_thread_sanitizer() {
-    stage 'rings, thread sanitizer' swift 600 \
-        swift test --sanitize=thread --scratch-path .build-thread --filter RingsTests || true
+# Not the stores: the sanitizer does not see Synchronization.Mutex, and takes what it guards for races.
+threads_under_sanitizer() {
+    stage 'thread sanitizer' swift 900 \
+        swift test --sanitize=thread --scratch-path .build-thread \
+        --filter 'RingsTests|ReactorTests|ObservabilityTests|ShardRuntimeTests' || true
+}
+
+memory_under_sanitizer() {
+    # What a test leaves behind at its end is no fault of the memory's use.
+    stage 'address sanitizer' swift 900 env ASAN_OPTIONS=detect_leaks=0 \
+        swift test --sanitize=address --scratch-path .build-address \
+        --filter 'BytesTests|RingsTests|WireTests|ReactorTests|IngestTests|StoresTests|IdentityTests|APITests' || true
+}
+
+# Every input of the corpora, and a few seconds of new ones from a seed of the day's own.
+fuzz_targets() {
+    stage 'fuzzing' none 600 ./scripts/fuzz.sh --seconds 6 || true
 }
 
 simulated_seeds() {
@@ -200,12 +222,20 @@ case $selection in
         unit_tests ;;
     thread)
         stage setup none 600 ./scripts/setup.sh || true
-        rings_under_thread_sanitizer ;;
+        threads_under_sanitizer ;;
+    address)
+        stage setup none 600 ./scripts/setup.sh || true
+        memory_under_sanitizer ;;
+    fuzz)
+        stage setup none 600 ./scripts/setup.sh || true
+        fuzz_targets ;;
     all)
         stage setup none 600 ./scripts/setup.sh --test || true
         stage build none 600 swift build --build-tests || true
         unit_tests
-        rings_under_thread_sanitizer
+        threads_under_sanitizer
+        memory_under_sanitizer
+        fuzz_targets
         simulated_seeds
         black_box_tests
         allocation_counts ;;

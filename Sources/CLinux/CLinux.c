@@ -56,6 +56,9 @@ int cl_listen(const char *host, uint16_t port, int backlog) {
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); // inherited by accepted sockets
+    // What the kernel takes before it is sent: a reader that stalls holds this much of its memory, not megabytes.
+    int unsent = 131072;
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent); // inherited too
     if (bind(fd, list->ai_addr, list->ai_addrlen) < 0 || listen(fd, backlog) < 0) result = -errno;
     freeaddrinfo(list);
     if (result < 0) { close(fd); return result; }

@@ -83,9 +83,20 @@ public enum Limits {
     // The process.
     /// `tenant create` refuses more, and the start does.
     public static let tenantsMax = 16_384
+    /// Frames of a socket beside messages: pings, subscriptions, typing, what cannot be read.
+    public static let framesPerSecondMax = 100
+    public static let framesAtOnceMax = 1000
+    /// A body that is sent, and an answer that is read, slower than this has stopped.
+    public static let transferBytesPerSecondMin = 256
 
     // One core.
     public static let connectionsPerShardMax = 262_144
+    /// Connections that get a 503 in place of service, and are open until it is read.
+    public static let turnedAwayPerShardMax = 64
+    /// Each that stalls holds 47 KB, with client certificates 32 KB more.
+    public static let handshakesPerShardMax = 1024
+    /// Of requests and messages that are not whole; and as many of answers that are not read.
+    public static let bufferedBytesPerShardMax = 128 << 20
     public static let requestsInFlightPerShardMax = 16_384
     public static let conversationsCachedPerShard = 65_536
     public static let usersCachedPerShard = 65_536
@@ -101,14 +112,21 @@ public enum Limits {
     public static let runsWaitingWhileStreamingMax = 4
     public static let tokenCacheEntriesPerShard = 4096
 
+    // The process.
+    /// Descriptors that connections leave to the stores and the loops.
+    public static let descriptorsReserved = 192
+    /// `Retry-After` of who was refused for want of room.
+    public static let retryAfterFullSeconds = 5
+
     // Rings, in elements; powers of two.
     public static let meshRingCapacity = 4096
     public static let storeRingCapacity = 4096
 
     // Time.
-    public static let headTimeoutMilliseconds: UInt64 = 10_000
-    public static let bodyTimeoutMilliseconds: UInt64 = 30_000
-    public static let keepAliveTimeoutMilliseconds: UInt64 = 75_000
+    /// How long a body that is only counted may pause, and a finished answer may wait to be read.
+    public static let idleBodyTimeoutMilliseconds: UInt64 = 30_000
+    /// A connection between requests, when most places are taken.
+    public static let keepAliveUnderPressureMilliseconds: UInt64 = 2_000
     public static let authenticationTimeoutMilliseconds: UInt64 = 10_000
     public static let heartbeatMilliseconds: UInt64 = 30_000
     public static let closeTimeoutMilliseconds: UInt64 = 2_000

@@ -54,13 +54,31 @@ public final class RateLimiter: Sendable {
         decide(tenants, Int(tenant.value), limit, now)
     }
 
+    /// What `admit` would say now, with nothing taken: seconds to wait, nil when there is room.
+    public func wait(
+        _ key: RawSpan, scope: UInt64, _ limit: RateLimit, now: UInt64
+    ) -> Int? {
+        let tag = tag(key, scope)
+        let first = Int(truncatingIfNeeded: tag >> 8) & (Self.slots - 1)
+        for probe in 0..<Self.probes {
+            let index = ((first + probe) & (Self.slots - 1)) * 2
+            guard table.load(index) == tag else { continue }
+            let ahead = max(table.load(index + 1), now) &+ limit.intervalNanoseconds - now
+            guard ahead > limit.toleranceNanoseconds else { return nil }
+            return max(1, Int((ahead - limit.toleranceNanoseconds + 999_999_999) / 1_000_000_000))
+        }
+        return nil
+    }
+
+    private func tag(_ key: RawSpan, _ scope: UInt64) -> UInt64 {
+        key.hash(seed: seed ^ scope &* 0x9E37_79B9_7F4A_7C15) | 1
+    }
+
     /// `scope` keeps users and addresses apart.
     public func admit(
         _ key: RawSpan, scope: UInt64, _ limit: RateLimit, now: UInt64
     ) -> RateDecision {
-        decide(
-            table, slot(for: key.hash(seed: seed ^ scope &* 0x9E37_79B9_7F4A_7C15) | 1, now) + 1,
-            limit, now)
+        decide(table, slot(for: tag(key, scope), now) + 1, limit, now)
     }
 
     private func slot(for tag: UInt64, _ now: UInt64) -> Int {

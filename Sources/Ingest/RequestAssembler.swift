@@ -82,6 +82,9 @@ public enum BodyProgress: Equatable {
     }
 
     public var isInBody: Bool { phase != .head }
+    /// Memory that a request holds here while it is not whole.
+    public var heldBytes: Int { Self.ownBytes + body.capacityBytes }
+    private static let ownBytes = 2048
 
     public func reset() {
         unsafe parser.pointee.reset()

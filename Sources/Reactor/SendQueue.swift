@@ -41,6 +41,9 @@ public struct SendQueue {
     private let freeChunks: FlatArray<UnsafeMutableRawPointer>
     /// Chunks ever made; what is resident for sending is this many times 4 KiB at most.
     public private(set) var chunkCount = 0
+    /// Bytes of the chunks that are in use: answers, replays and small frames that were not taken
+    /// yet. Large frames are shared between sockets and do not count.
+    public var usedBytes: Int { unsafe (chunkCount - freeChunks.count) * Self.chunkBytes }
 
     public init() {
         unsafe segments = []

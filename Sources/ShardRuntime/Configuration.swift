@@ -39,6 +39,7 @@ public struct Configuration: Sendable {
     public var drainTimeoutMilliseconds: UInt64 = 20_000
     public var tls: TLSFiles?
     public var opsArePublic = true
+    public var bounds = ConnectionBounds()
     public var benchRoutes = false
 
     /// One line a fault.
@@ -73,6 +74,7 @@ public struct Configuration: Sendable {
         reader.number("DRAIN_DELAY_MS", 0...600_000) { drainDelayMilliseconds = UInt64($0) }
         reader.number("DRAIN_TIMEOUT_MS", 100...600_000) { drainTimeoutMilliseconds = UInt64($0) }
         readTLS(&reader)
+        readBounds(&reader)
         opsArePublic = reader.flag("OPS_PUBLIC", environment == .development)
         benchRoutes = reader.flag("BENCH_ROUTES", false)
         Self.checkEncryptionKeys(&reader)
@@ -166,7 +168,7 @@ public struct Configuration: Sendable {
             ("DRAIN_DELAY_MS", "\(drainDelayMilliseconds)"),
             ("DRAIN_TIMEOUT_MS", "\(drainTimeoutMilliseconds)"),
             ("OPS_PUBLIC", "\(opsArePublic)"), ("BENCH_ROUTES", "\(benchRoutes)"),
-        ]
+        ] + effectiveBounds
     }
 }
 

@@ -29,6 +29,8 @@ struct Connection {
     var hold = Hold.none
     var isDirty = false
     var closesAfterSend = false
+    /// A request was refused that could not be read: nothing behind it is.
+    var isRefused = false
     var peerClosed = false
     var queue = SendQueue()
     var timer = TimerID.none
@@ -44,8 +46,22 @@ struct Connection {
     var session: SocketSession?
     /// nil: plain text.
     var tls: TLSSession?
+    /// Where it is counted; nil: it is being turned away and has no place.
+    let place: ConnectionLedger.Place?
+    /// Memory for what is not whole yet, as it was last counted.
+    var heldBytes: UInt32 = 0
+    /// Bytes that the peer took; wraps around.
+    var sentBytes: UInt32 = 0
+    /// Whether a body moves that is on its way in, and an answer that waits to be read.
+    var pace: TransferPace?
+    var reading: TransferPace?
+    /// When the body must be whole.
+    var bodyEndNanoseconds: UInt64 = 0
 
-    init(descriptor: Int32) { self.descriptor = descriptor }
+    init(descriptor: Int32, place: ConnectionLedger.Place?) {
+        self.descriptor = descriptor
+        self.place = place
+    }
 
     var requestsInFlight: UInt32 { nextOrdinal &- sendOrdinal }
 }

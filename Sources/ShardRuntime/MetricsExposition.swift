@@ -219,6 +219,21 @@ struct MetricsExposition {
         text.single(
             "chat_stale_completions", .counter, "Completions for what had ended.",
             total(\.staleCompletions))
+        text.single(
+            "chat_connections_max", .gauge, "Connections that the process takes at most.",
+            UInt64(service.ledger.connectionsMax))
+        text.family(
+            "chat_shed", .counter, "What was refused or ended to protect everybody else.")
+        for reason in ShedReason.allCases {
+            text.sample(
+                "chat_shed_total", [("reason", reason.name)], sum(\.shed, reason.rawValue))
+        }
+        text.family(
+            "chat_buffered_bytes", .gauge, "Memory for what is not whole yet, or not read yet.")
+        text.sample(
+            "chat_buffered_bytes", [("direction", "in")], total(\.heldBytes))
+        text.sample(
+            "chat_buffered_bytes", [("direction", "out")], total(\.outboxBytes))
         text.single("chat_send_chunks", .gauge, "4 KiB buffers made for sending.", total(\.chunks))
     }
 

@@ -33,7 +33,7 @@ public final class Service {
         let credentials = try configuration.loadCredentials()
         let data = try DataDirectory(path: configuration.dataDirectory)
         try data.lock()
-        _ = cl_raise_descriptor_limit()
+        let descriptors = Int(cl_raise_descriptor_limit())
         // Made first: what a command writes while the rows are read is seen later.
         reload = try TenantReload(data, configuration)
         let (directory, isNew) = try data.loadTenants(configuration)
@@ -42,6 +42,8 @@ public final class Service {
         let cores =
             configuration.reactorThreads == 0
             ? Int(cl_processor_count()) : configuration.reactorThreads
+        let connectionsMax = try configuration.connectionsMax(
+            descriptors: descriptors, cores: cores)
         let opened = try Self.openListeners(configuration, count: cores)
         port = opened.port
         bells = (0..<cores).map { _ in Doorbell.make() }
@@ -71,7 +73,10 @@ public final class Service {
             configuration: configuration, directory: directory, tokenSettings: settings,
             coreCount: cores,
             backendName: EpollBackend.name, clock: clock, storeMetrics: store.metrics,
-            searchMetrics: searchable.metrics, logger: logger, credentials: credentials)
+            searchMetrics: searchable.metrics, logger: logger, credentials: credentials,
+            connectionsMax: connectionsMax,
+            turnedAwayPerShardMax: min(
+                Limits.turnedAwayPerShardMax, (descriptors - connectionsMax) / 4 / cores))
         startCores(opened.listeners, clients)
         state.setReady()
     }

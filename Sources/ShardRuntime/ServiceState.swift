@@ -18,6 +18,8 @@ public final class ServiceState: Sendable {
     /// nil: plain text.
     let credentials: TLSCredentials?
     let limiter: RateLimiter
+    let ledger: ConnectionLedger
+    let turnedAwayPerShardMax: Int
     let coreCount: Int
     let backendName: String
     let startedNanoseconds: UInt64
@@ -42,7 +44,9 @@ public final class ServiceState: Sendable {
         coreCount: Int,
         backendName: String, clock: LoopClock, storeMetrics: StoreMetrics,
         searchMetrics: SearchMetrics = SearchMetrics(), logger: Logger,
-        entropy: Entropy = .kernel, credentials: TLSCredentials? = nil
+        entropy: Entropy = .kernel, credentials: TLSCredentials? = nil,
+        connectionsMax: Int = Limits.connectionsPerShardMax,
+        turnedAwayPerShardMax: Int = Limits.turnedAwayPerShardMax
     ) {
         self.entropy = entropy
         self.configuration = configuration
@@ -56,6 +60,12 @@ public final class ServiceState: Sendable {
         self.credentials = credentials
         limiter = RateLimiter(
             tenantCountMax: Limits.tenantsMax, seed: entropy.seed())
+        self.turnedAwayPerShardMax = turnedAwayPerShardMax
+        ledger = ConnectionLedger(
+            connectionsMax: connectionsMax,
+            connectionsPerAddressMax: configuration.bounds.connectionsPerAddressMax
+                ?? max(1, connectionsMax / 4 * 3),
+            seed: entropy.seed())
         startedNanoseconds = clock.nanoseconds
         startedMilliseconds = clock.milliseconds
         shardMetrics = (0..<coreCount).map { _ in ShardMetrics() }

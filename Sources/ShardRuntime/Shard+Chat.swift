@@ -19,6 +19,7 @@ extension Shard {
             guard session.state == .open else {
                 return closeSocket(token, session, 4401, "The first frame must be connect.")
             }
+            guard isWithinFrames(token, session) else { return }
             return sendProblem(
                 Problem(.malformedJSON, "The frame is not a JSON object."), nil, token, session)
         }
@@ -27,10 +28,13 @@ extension Shard {
             guard session.state == .open else {
                 return closeSocket(token, session, 4401, "The first frame must be connect.")
             }
+            guard isWithinFrames(token, session) else { return }
             return sendProblem(
                 .invalid("/type", "required", "type must be a string."), frameID(), token, session)
         }
         let type = parser.string(typeNode)
+        // Messages have the limits of their user.
+        guard type.equals("message") || isWithinFrames(token, session) else { return }
         if type.equals("connect") { return connectFrame(token, session) }
         guard session.state == .open, let principal = session.principal else {
             return closeSocket(token, session, 4401, "The first frame must be connect.")
@@ -110,7 +114,10 @@ extension Shard {
                 parser.string(node), nowSeconds: clock.milliseconds / 1000)
             connect(token, session, principal, deviceID: deviceID)
         } catch {
-            closeSocket(token, session, 4401, error.detail)
+            guard let seconds = countBadCredential(token, error) else {
+                return closeSocket(token, session, 4401, error.detail)
+            }
+            closeSocket(token, session, 4429, Self.tooManyBadCredentials(seconds))
         }
     }
 

@@ -22,15 +22,22 @@ extension Shard {
         }
         metrics.connectionsAccepted.add()
         let descriptor = completion.result
-        guard !service.isClosing, let token = connections.insert(Connection(descriptor: descriptor))
+        guard !service.isClosing else {
+            operations.add(.close, descriptor: descriptor, token: .none)
+            return
+        }
+        guard let place = place(for: descriptor) else { return }
+        guard let token = connections.insert(Connection(descriptor: descriptor, place: place))
         else {
+            service.ledger.release(place)
+            metrics.countShed(.connections)
             operations.add(.close, descriptor: descriptor, token: .none)
             return
         }
         metrics.connections.set(UInt64(connections.count))
         if let tls { connections[token.slot].tls = TLSSession(tls) }
         operations.add(.receive, descriptor: descriptor, token: token)
-        setDeadline(token, Limits.headTimeoutMilliseconds)
+        setDeadline(token, configuration.bounds.headTimeoutMilliseconds)
     }
 
     // MARK: Receiving
@@ -59,6 +66,7 @@ extension Shard {
             take(token, &bytes)
         }
         buffers.release(completion.buffer)
+        countHeld(token)
     }
 
     /// Plaintext that came. What is not used at once is kept.
@@ -149,6 +157,7 @@ extension Shard {
             operations.add(.receive, descriptor: connections[token.slot].descriptor, token: token)
         }
         driveInbound(token)
+        countHeld(token)
         guard connections.contains(token), let tls = connections[token.slot].tls else { return }
         goOnToEnd(token, tls)
     }
@@ -167,9 +176,14 @@ extension Shard {
     func hasRoom(_ token: Token) -> Bool {
         let slot = token.slot
         if connections[slot].phase == .poll { return false }
+        // Who reads its answers is served while others' fill the memory.
+        if segments.usedBytes > bufferedBytesMax, !connections[slot].queue.isEmpty { return false }
         if let session = connections[slot].session {
+            // Who sends a whole echo before reading one would otherwise wait for itself.
+            let bound =
+                session.kind == .echo ? Limits.echoMessageBytesMax : Limits.outboxBytesMax
             return session.inFlight < Limits.socketMessagesInFlightMax
-                && connections[slot].queue.byteCount < Limits.outboxBytesMax
+                && connections[slot].queue.byteCount < bound
         }
         return connections[slot].requestsInFlight < Limits.pipelinedRequestsMax
             && connections[slot].queue.byteCount < Limits.outboxBytesMax
@@ -222,6 +236,7 @@ extension Shard {
             connections[slot].queue.isInFlight = false
             return close(token)
         }
+        connections[slot].sentBytes &+= UInt32(completion.result)
         if let tls = connections[slot].tls {
             segments.didSend(
                 Int(completion.result), from: &connections[slot].queue, through: tls)
@@ -229,6 +244,7 @@ extension Shard {
             segments.didSend(Int(completion.result), from: &connections[slot].queue)
         }
         if !connections[slot].queue.isEmpty { return markDirty(token) }
+        connections[slot].reading = nil
         if connections[slot].closesAfterSend { return linger(token) }
         if let session = connections[slot].session { outboxDidDrain(token, session) }
     }
@@ -281,14 +297,26 @@ extension Shard {
             metrics.timeouts.add()
             return timeOutPending(token)
         }
-        if connections[slot].assembler != nil || connections[slot].phase == .sink {
+        if !connections[slot].queue.isEmpty, isReadingOn(token) { return }
+        if let assembler = connections[slot].assembler {
+            if assembler.isInBody, connections[slot].phase == .http, isBodyComing(token) { return }
             metrics.timeouts.add()
+            metrics.countShed(assembler.isInBody ? .slowBody : .slowHead)
             return refuse(
                 token,
                 Problem(
                     .badRequest, "The request did not arrive in time.", statusOverride: 408))
         }
-        if let tls = connections[slot].tls, tls.state == .handshaking { metrics.timeouts.add() }
+        if let tls = connections[slot].tls, tls.state == .handshaking {
+            metrics.timeouts.add()
+            metrics.countShed(.slowHandshake)
+        } else if !connections[slot].queue.isEmpty {
+            metrics.timeouts.add()
+            metrics.slowConsumers.add()
+            metrics.countShed(.slowReader)
+        } else {
+            metrics.countShed(.idle)
+        }
         // Idle between requests, or a peer that never said anything: nothing to answer.
         closeOrderly(token)
     }
@@ -306,6 +334,7 @@ extension Shard {
         if let session = connections[slot].session { forget(token, session) }
         connections[slot].phase = .lingering
         connections[slot].inbound = nil
+        countHeld(token)
         operations.add(.shutdown, descriptor: connections[slot].descriptor, token: token)
         if connections[slot].hold != .none {
             connections[slot].hold = .none
@@ -322,6 +351,7 @@ extension Shard {
         giveBackAssembler(token)
         operations.add(.close, descriptor: connections[slot].descriptor, token: token)
         if let tls = connections[slot].tls { didClose(token, tls) }
+        leaveDoor(token)
         segments.clear(&connections[slot].queue)
         connections.remove(token)
         metrics.connections.set(UInt64(connections.count))

@@ -143,7 +143,7 @@ extension Shard {
         forget(token, session)
         connections[token.slot].session = nil
         connections[token.slot].phase = .http
-        setDeadline(token, Limits.keepAliveTimeoutMilliseconds)
+        setDeadline(token, keepAliveTimeoutMilliseconds)
         let context = service.isClosing ? stream.context.last : stream.context
         respond(token, stream.ordinal, context, problem)
     }
@@ -227,6 +227,7 @@ extension Shard {
             else { return endStream(token, session, stream, "the token has expired") }
             guard stream.heartbeatsUnread < Limits.eventHeartbeatsUnreadMax else {
                 metrics.slowConsumers.add()
+                metrics.countShed(.slowReader)
                 return close(token)
             }
             stream.heartbeatsUnread += 1

@@ -17,7 +17,7 @@ extension Shard {
         let slot = token.slot
         var offset = start
         while offset < bytes.byteCount, connections[slot].phase == .http,
-            !connections[slot].closesAfterSend
+            !connections[slot].closesAfterSend, !connections[slot].isRefused
         {
             if isCongested || !hasRoom(token) {
                 hold(token, .work)
@@ -32,7 +32,7 @@ extension Shard {
                     return offset
                 case .headComplete:
                     keepAssembler(token, assembler)
-                    setDeadline(token, Limits.bodyTimeoutMilliseconds)
+                    awaitBody(token, receivedBytes: rest.byteCount)
                     if beginsStream(token, assembler, rest) { return offset + assembler.headBytes }
                     try expectBody(token, assembler, rest)
                     if connections[slot].phase != .http { return bytes.byteCount }
@@ -48,17 +48,20 @@ extension Shard {
                 }
             } catch {
                 if assembler === self.assembler { assembler.reset() }
+                countShed(error)
                 refuse(token, problem(for: error))
                 return bytes.byteCount
             }
         }
         // Behind a request that ends the connection nothing is read.
-        if connections[slot].closesAfterSend { return bytes.byteCount }
+        if connections[slot].closesAfterSend || connections[slot].isRefused {
+            return bytes.byteCount
+        }
         // A request that waits for its answer has a deadline of its own, which is sooner.
         if offset == bytes.byteCount, connections[slot].phase == .http,
             connections[slot].requestsInFlight == 0
         {
-            setDeadline(token, Limits.keepAliveTimeoutMilliseconds)
+            setDeadline(token, keepAliveTimeoutMilliseconds)
         }
         return offset
     }
@@ -85,7 +88,9 @@ extension Shard {
         guard connections[token.slot].assembler == nil else { return }
         connections[token.slot].assembler = assembler
         self.assembler = spareAssemblers.popLast() ?? RequestAssembler()
-        setDeadline(token, Limits.headTimeoutMilliseconds)
+        // A request before it waits for its answer: it has a deadline of its own.
+        guard connections[token.slot].requestsInFlight == 0 else { return }
+        setDeadline(token, configuration.bounds.headTimeoutMilliseconds)
     }
 
     func giveBackAssembler(_ token: Token) {
@@ -113,6 +118,7 @@ extension Shard {
         connections[token.slot].nextOrdinal &+= 1
         giveBackAssembler(token)
         connections[token.slot].phase = .http
+        connections[token.slot].isRefused = true
         let context = RequestContext(
             route: .unknown, method: .get, requestID: newRequestID(), keepsAlive: false,
             saysKeepAlive: false,
@@ -154,7 +160,7 @@ extension Shard {
                     exchange.sinkBytes += UInt64(range.count)
                     offset = next
                 case .needsMoreBytes(let next):
-                    setDeadline(token, Limits.bodyTimeoutMilliseconds)
+                    setDeadline(token, Limits.idleBodyTimeoutMilliseconds)
                     return next
                 case .end(let next):
                     connections[token.slot].phase = .http
@@ -249,7 +255,8 @@ extension Shard {
                 context.route == .unknown ? "" : context.route.pattern.description)
             problem.write(into: body, instance: pattern.bytes, requestID: id.bytes)
         }
-        if problem.status >= 500 {
+        // What could not be read as a request is counted; a line for each would help an attack.
+        if problem.status >= 500, context.route != .unknown {
             var fields: Logger.Metadata = [
                 "request_id": "\(id.bytes.string())", "status": "\(problem.status)",
                 "detail": "\(problem.detail)",
@@ -348,7 +355,7 @@ extension Shard {
     func endAfterSend(_ token: Token) {
         connections[token.slot].closesAfterSend = true
         // A peer that does not read has this long to take what is queued.
-        setDeadline(token, Limits.bodyTimeoutMilliseconds)
+        setDeadline(token, Limits.idleBodyTimeoutMilliseconds)
         if let exchange = connections[token.slot].exchange {
             inFlight -= exchange.unansweredCount
             exchange.pending.removeAll()
@@ -392,7 +399,7 @@ extension Shard {
             respond(token, answer.origin.ordinal, context, head, body)
         }
         if connections.contains(token), connections[token.slot].requestsInFlight == 0 {
-            setDeadline(token, Limits.keepAliveTimeoutMilliseconds)
+            awaitNextRequest(token)
         }
     }
 

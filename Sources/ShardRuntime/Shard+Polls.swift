@@ -112,7 +112,7 @@ extension Shard {
         session.state = .closing
         connections[token.slot].session = nil
         connections[token.slot].phase = .http
-        setDeadline(token, Limits.keepAliveTimeoutMilliseconds)
+        setDeadline(token, keepAliveTimeoutMilliseconds)
     }
 
     func pollTimedOut(_ token: Token, _ session: SocketSession, _ poll: HistoryPoll) {

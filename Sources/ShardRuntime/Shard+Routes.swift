@@ -97,25 +97,25 @@ extension Shard {
         if let range = assembler.head.value(.authorization) {
             let value = bytes.part(range)
             guard value.byteCount > 7, value.extracting(0..<7).equalsIgnoringCase("bearer ") else {
-                return .refused(Problem(.unauthenticated, CredentialFault.malformed.detail))
+                return .refused(refusal(token, .malformed))
             }
             do throws(CredentialFault) {
                 let credential = value.extracting(7..<value.byteCount).trimmed()
                 return .principal(
                     try verifier.verify(credential, nowSeconds: clock.milliseconds / 1000))
             } catch {
-                return .refused(Problem(.unauthenticated, error.detail))
+                return .refused(refusal(token, error))
             }
         }
         guard let range = assembler.head.value(.xAPIKey) else {
-            return .refused(Problem(.unauthenticated, CredentialFault.missing.detail))
+            return .refused(refusal(token, .missing))
         }
         switch apiKeys.verify(bytes.part(range), nowNanoseconds: clock.nanoseconds) {
         case .known(let principal) where principal.expiresAtSeconds > clock.milliseconds / 1000:
             return .principal(principal)
-        case .known, .refused:
-            return .refused(Problem(.unauthenticated, CredentialFault.apiKey.detail))
+        case .known, .refused: return .refused(refusal(token, .apiKey))
         case .unknown(let id):
+            if let problem = refusalBeforeLookUp(token) { return .refused(problem) }
             if keyWaiters[id] == nil { store.read(.apiKey(id: id)) }
             keyWaiters[id, default: []].append(token)
             hold(token, .apiKey)
@@ -161,6 +161,7 @@ extension Shard {
         switch admit(token, assembler, bytes) {
         case .waits: return false
         case .refused(let problem):
+            let context = problem.code == .rateLimited ? context.last : context
             respond(token, takeOrdinal(token), context, problem)
             return true
         case .principal(let found): principal = found

@@ -25,7 +25,9 @@ extension Shard {
         }
         switch admit(token, assembler, bytes) {
         case .waits: return false
-        case .refused(let problem): respond(token, takeOrdinal(token), context, problem)
+        case .refused(let problem):
+            let context = problem.code == .rateLimited ? context.last : context
+            respond(token, takeOrdinal(token), context, problem)
         case .principal(let principal): upgrade(token, assembler, bytes, context, .chat, principal)
         }
         return true
@@ -149,6 +151,7 @@ extension Shard {
                 take(step.event, token, session, bytes.bytes)
                 guard connections.contains(token) else { return bytes.byteCount }
             } catch {
+                countShed(error)
                 closeSocket(token, session, error.closeCode, "\(error.detail)")
                 return bytes.byteCount
             }
@@ -173,10 +176,12 @@ extension Shard {
             message(token, session, assembled.bytes, isText: isText)
             assemblies.giveBack(assembled)
         case .ping(let range):
+            guard isWithinFrames(token, session) else { return }
             WebSocketEncoder.pong(bytes.part(range), into: out)
             sendOut(token)
         case .close(let code, _): peerCloses(token, session, code)
-        case .pong, .closed, .needsMoreBytes: break
+        case .pong: _ = isWithinFrames(token, session)
+        case .closed, .needsMoreBytes: break
         }
     }
 
@@ -261,6 +266,7 @@ extension Shard {
         let bound = session.kind == .echo ? Limits.echoOutboxBytesMax : Limits.outboxBytesMax
         if connections[token.slot].queue.byteCount <= bound { return true }
         metrics.slowConsumers.add()
+        metrics.countShed(.slowReader)
         closeSocket(token, session, 4408, "The outbox is full: reconnect and resume.")
         return false
     }
@@ -307,7 +313,9 @@ extension Shard {
         {
             guard let step = try? session.inbound.next(&bytes, from: offset, assembling: assemblies)
             else {
-                linger(token)
+                // Our close frame may still be on its way out.
+                connections[token.slot].closesAfterSend = true
+                if connections[token.slot].queue.isEmpty { linger(token) }
                 return bytes.byteCount
             }
             offset = step.next
@@ -357,10 +365,12 @@ extension Shard {
 
     func socketTimedOut(_ token: Token, _ session: SocketSession) {
         if session.state == .anonymous {
+            metrics.countShed(.idle)
             return closeSocket(token, session, 4401, "No credential came in time.")
         }
         if session.state == .closing || session.awaitsPong {
             metrics.timeouts.add()
+            if !connections[token.slot].queue.isEmpty { metrics.countShed(.slowReader) }
             return close(token)
         }
         session.awaitsPong = true

@@ -14,12 +14,17 @@ extension Shard {
         guard let tls else { preconditionFailure("a session has its engine") }
         let slot = token.slot
         let wasHandshaking = session.state == .silent || session.state == .handshaking
+        let wasInProgress = session.state == .handshaking
         let received = session.receive(ciphertext, &connections[slot].queue, segments)
         if !connections[slot].queue.isEmpty { markDirty(token) }
         if received.didEstablish {
             metrics.handshakes.add()
             if session.isResumed { metrics.handshakesResumed.add() }
-            setDeadline(token, Limits.headTimeoutMilliseconds)
+            setDeadline(token, configuration.bounds.headTimeoutMilliseconds)
+        }
+        let isHandshaking = session.state == .handshaking
+        if wasInProgress != isHandshaking {
+            if isHandshaking { didBeginHandshake(token) } else { handshakes.didEnd() }
         }
         if received.byteCount > 0 {
             var bytes = tls.opened(received.byteCount)
@@ -123,7 +128,10 @@ extension Shard {
     }
 
     func didClose(_ token: Token, _ session: TLSSession) {
-        if session.state == .handshaking { metrics.handshakesFailed.add() }
+        if session.state == .handshaking {
+            metrics.handshakesFailed.add()
+            handshakes.didEnd()
+        }
         segments.clear(session)
     }
 }

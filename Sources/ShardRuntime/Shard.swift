@@ -74,6 +74,15 @@ package final class Shard: LoopDelegate {
     let responses = ResponseWriter()
     let assemblies = WebSocketAssemblyPool()
     let sockets = SocketDirectory()
+    var handshakes = HandshakeQueue(handshakesMax: Limits.handshakesPerShardMax)
+    /// Memory for requests and messages that are not whole, and for answers that are not read.
+    let bufferedBytesMax: Int
+    var heldBytes = 0
+    /// Connections that are open only to be told that there is no room.
+    var turnedAwayCount = 0
+    var nextSheddingNanoseconds: UInt64 = 0
+    var shedding = SheddingReport()
+    let badCredentials: RateLimit?
     let pollPlaces = PollPlaces(
         totalMax: Limits.pollsPerShardMax, perConversationMax: Limits.pollsPerConversationMax)
     /// Where a response or frame is written before it is queued.
@@ -120,6 +129,10 @@ package final class Shard: LoopDelegate {
         self.operations = operations
         self.buffers = buffers
         tls = service.credentials.map { TLSEngine($0) }
+        bufferedBytesMax = configuration.bounds.bufferedBytesPerShard(of: service.coreCount)
+        let perMinute = configuration.bounds.badCredentialsPerMinute
+        badCredentials =
+            perMinute == 0 ? nil : RateLimit(perMinute: perMinute, burst: perMinute)
         timers = TimerWheel(nowNanoseconds: clock.nanoseconds)
         bell = parts.bell
         listener = parts.listener
@@ -182,6 +195,7 @@ package final class Shard: LoopDelegate {
         store.flush()
         for port in ports { port?.flush() }
         if didRunActions { publishOwnerCounters() }
+        if segments.usedBytes > bufferedBytesMax { shedUnreadAnswers() }
         flushDirty()
     }
 
@@ -346,6 +360,9 @@ package final class Shard: LoopDelegate {
         owner.settlePresence()
         runActions()
         if index == 0 { goOnSweeping() }
+        metrics.outboxBytes.set(UInt64(segments.usedBytes))
+        metrics.heldBytes.set(UInt64(heldBytes))
+        reportShedding()
         publishHeldConversations()
         publishOwnerCounters()
         setHousekeeping()

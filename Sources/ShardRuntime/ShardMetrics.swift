@@ -47,6 +47,10 @@ final class ShardMetrics: Sendable {
     let chunks = Counter()
     /// `tenant * 16 + channel * 2 + direction`; the last tenant is `other`.
     let messages = AtomicWords(count: (tenantsMax + 1) * 16)
+    /// By `ShedReason`.
+    let shed = AtomicWords(count: ShedReason.allCases.count)
+    let heldBytes = Counter()
+    let outboxBytes = Counter()
     /// `tenant * 4 + scope`.
     let rateLimited = AtomicWords(count: (tenantsMax + 1) * 4)
     let conversations = AtomicWords(count: tenantsMax + 1)
@@ -60,6 +64,10 @@ final class ShardMetrics: Sendable {
     func countMessage(_ tenant: TenantIndex, _ channel: Channel, isInbound: Bool) {
         let index = Self.place(tenant) * 16 + Int(channel.rawValue) * 2 + (isInbound ? 0 : 1)
         messages.store(messages.load(index) &+ 1, at: index)
+    }
+
+    func countShed(_ reason: ShedReason) {
+        shed.store(shed.load(reason.rawValue) &+ 1, at: reason.rawValue)
     }
 
     enum Scope: Int, CaseIterable {

@@ -1,5 +1,6 @@
 import Bytes
 import ChatModel
+import Ingest
 import Wire
 
 /// A socket's place in one conversation's log.
@@ -60,6 +61,8 @@ final class SocketSession {
     /// Conversations in which it has started to type and not stopped.
     var typing: [Identifier] = []
     var awaitsPong = false
+    var frames = FrameBudget(
+        perSecond: Limits.framesPerSecondMax, burst: Limits.framesAtOnceMax)
     var isForgotten = false
     let requestID: ByteBlock
 

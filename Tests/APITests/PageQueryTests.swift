@@ -172,6 +172,8 @@ private func cursor(_ id: Identifier, _ order: PageOrder, _ direction: PageDirec
         "", "x", "null", "h", "l0", "h0000000000000000", "h00000000000000007x",
         "h0ffffffffffffffff",
         "h50000000000000007",
+        // A position has one spelling.
+        "h0000000000000000A", "l00190163D8F2C7ABC8123456789ABCDEF",
     ])
     func `A cursor that was made up is refused`(_ text: String) {
         let query = read("cursor=" + text).value

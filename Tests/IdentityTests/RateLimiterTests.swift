@@ -39,6 +39,18 @@ extension RateLimiter {
         }
     }
 
+    @Test func `To ask how long to wait takes nothing, and says what a request would be told`() {
+        let name = ByteBlock("ann")
+        for _ in 0..<100 {
+            #expect(limiter.wait(name.bytes, scope: 1, limit, now: start) == nil)
+        }
+        for _ in 0..<5 { #expect(limiter.allows("ann", start)) }
+        #expect(limiter.wait(name.bytes, scope: 1, limit, now: start) == 1)
+        #expect(limiter.wait(name.bytes, scope: 2, limit, now: start) == nil)
+        #expect(limiter.wait(name.bytes, scope: 1, limit, now: start + second) == nil)
+        #expect(limiter.ask("ann", start).retryAfterSeconds == 1)
+    }
+
     @Test func `One comes back each interval, not earlier and not more`() {
         for _ in 0..<5 { #expect(limiter.allows("ann", start)) }
         #expect(!limiter.allows("ann", start + second - 1))

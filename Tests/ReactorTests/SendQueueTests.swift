@@ -90,6 +90,20 @@ private func numbered(_ count: Int, from start: Int = 0) -> [UInt8] {
         #expect(operations.operations.map(\.vectorStart) == [0, 2])
     }
 
+    @Test("What is used is what waits in chunks, and nothing once it was sent") func usedBytes() {
+        var sender = Sender()
+        #expect(sender.pool.usedBytes == 0)
+        sender.copy(numbered(5000))
+        #expect(sender.pool.usedBytes == 8192)
+        sender.pool.append(ByteBlock(numbered(2000)), to: &sender.queue)
+        #expect(sender.pool.usedBytes == 8192, "a shared block is not counted")
+        sender.pool.submit(&sender.queue, descriptor: 3, token: token, to: sender.operations)
+        sender.pool.didSend(4096, from: &sender.queue)
+        #expect(sender.pool.usedBytes == 4096)
+        sender.pool.didSend(904 + 2000, from: &sender.queue)
+        #expect(sender.pool.usedBytes == 0 && sender.pool.chunkCount == 2)
+    }
+
     @Test("Small writes share one chunk and one vector") func smallWritesShare() {
         var sender = Sender()
         for index in 0..<100 { sender.copy(numbered(40, from: index * 40)) }

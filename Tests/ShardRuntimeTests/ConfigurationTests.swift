@@ -48,6 +48,13 @@ private let numbers: [Number] = [
     Number(name: "BURST_LIMIT", least: 1, most: 1_000_000_000),
     Number(name: "REACTOR_THREADS", least: 1, most: 64),
     Number(name: "MAX_MESSAGE_BYTES", least: 256, most: 1 << 24),
+    Number(name: "MAX_CONNECTIONS", least: 16, most: 16_777_216),
+    Number(name: "MAX_CONNECTIONS_PER_ADDRESS", least: 1, most: 16_777_216),
+    Number(name: "MAX_BUFFERED_BYTES", least: 1 << 20, most: 1 << 40),
+    Number(name: "HEAD_TIMEOUT_MS", least: 100, most: 600_000),
+    Number(name: "BODY_TIMEOUT_MS", least: 100, most: 3_600_000),
+    Number(name: "KEEP_ALIVE_TIMEOUT_MS", least: 100, most: 3_600_000),
+    Number(name: "BAD_CREDENTIALS_PER_MINUTE", least: 0, most: 1_000_000_000),
     Number(name: "DRAIN_DELAY_MS", least: 0, most: 600_000),
     Number(name: "DRAIN_TIMEOUT_MS", least: 100, most: 600_000),
 ]
@@ -71,6 +78,9 @@ private let accepted: [String: String] = [
     "TLS_CLIENT_CA_FILE": "/etc/chat/clients.pem",
     "ENV_FILE": "/etc/chat/settings",
     "LOG_LEVEL": "ERROR", "DRAIN_DELAY_MS": "13", "DRAIN_TIMEOUT_MS": "140", "OPS_PUBLIC": "true",
+    "MAX_CONNECTIONS": "20", "MAX_CONNECTIONS_PER_ADDRESS": "21", "MAX_BUFFERED_BYTES": "2097152",
+    "HEAD_TIMEOUT_MS": "122", "BODY_TIMEOUT_MS": "123", "KEEP_ALIVE_TIMEOUT_MS": "124",
+    "BAD_CREDENTIALS_PER_MINUTE": "25",
     "BENCH_ROUTES": "1", "ENCRYPTION_KEYS": "k1:" + text(43, "A") + "=",
 ]
 

@@ -102,6 +102,22 @@ private func packed(_ opcode: UInt8, _ payload: [UInt8], fin: Bool = true) -> [U
 
     // MARK: Corrupt streams and bombs
 
+    @Test func aByteTooManyIsToldBeforeAFaultBehindItHoweverTheyCome() {
+        // One literal, then a stored block whose length does not match its complement.
+        let stream = hex("7a000005001e7ab3")
+        for cut in 0...stream.count {
+            let inflater = Inflater(windowBits: 15, keepsContext: true)
+            let writer = ByteWriter(capacity: 16)
+            #expect(throws: WebSocketError.inflatedTooBig, "cut at \(cut)") {
+                for piece in [stream[..<cut], stream[cut...]] {
+                    let block = ByteBlock(Array(piece))
+                    try inflater.inflate(
+                        block.bytes, into: writer, limitBytes: 0, endOfMessage: false)
+                }
+            }
+        }
+    }
+
     @Test func streamsThatAreNoDeflateAreRefused() {
         for digits in [
             "", "ff", "07", "06", "000500faff4865", "000500fa0048656c6c6f00", "f248cdc9",

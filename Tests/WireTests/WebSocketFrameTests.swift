@@ -191,7 +191,7 @@ private func expectRefusal(
 
     @Test func everyErrorHasACloseCodeAndADetailThatFitsACloseFrame() {
         for error in WebSocketError.allCases {
-            #expect([1002, 1007, 1009].contains(error.closeCode))
+            #expect([1002, 1007, 1008, 1009].contains(error.closeCode))
             #expect((1...123).contains(error.detail.utf8CodeUnitCount))
         }
         #expect(WebSocketError.invalidUTF8.closeCode == 1007)

@@ -111,6 +111,23 @@ private func payload(_ count: Int) -> [UInt8] { (0..<count).map { UInt8($0 % 95 
             [.ping([1, 2]), .pong([]), .ping(payload(125)), .text("fragmented"), .text("after")])
     }
 
+    @Test func fragmentsWithoutNumberAreRefusedUnlessTheyBringSomething() {
+        let empty = more([], fin: false)
+        let start = frame(2, [], fin: false)
+        let most = start + [UInt8](repeating: 0, count: 1023).flatMap { _ in empty }
+        #expect(run(most).seen == [])
+        #expect(run(most + empty).seen == [.error(.tooManyFragments)])
+        #expect(run(most + more([], fin: true)).seen == [.error(.tooManyFragments)])
+        // Each 16 bytes bring one more.
+        let paid = start + (0..<5000).flatMap { _ in more(payload(16), fin: false) }
+        let seen = run(paid + more([], fin: true)).seen
+        #expect(seen == [.binary((0..<5000).flatMap { _ in payload(16) })])
+        // The next message begins anew.
+        let twice = start + (0..<1022).flatMap { _ in empty } + more([], fin: true)
+        #expect(run(twice + twice).seen == [.binary([]), .binary([])])
+        #expect(WebSocketError.tooManyFragments.closeCode == 1008)
+    }
+
     @Test func emptyFragmentsAreFragments() {
         let none: [UInt8] = []
         expect(

@@ -101,7 +101,7 @@ class Service:
         self.variables = {
             "PORT": 0, "HOST": "127.0.0.1", "DATA_DIR": self.data_directory, "REACTOR_THREADS": 2,
             "BENCH_ROUTES": "true", "DEFAULT_RATE_LIMIT": 10_000_000, "BURST_LIMIT": 10_000_000,
-            "JWT_SECRET": JWT_SECRET,
+            "BAD_CREDENTIALS_PER_MINUTE": 0, "JWT_SECRET": JWT_SECRET,
         }
         self.variables.update(variables)
         self.variables = {name: value for name, value in self.variables.items() if value is not None}
@@ -299,8 +299,11 @@ HEADER_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*?)[
 class RawConnection:
     """A connection that sends any bytes and reads responses strictly: TCP, or with a `context` TLS over it."""
 
-    def __init__(self, host, port, timeout=15, receive_buffer_bytes=None, context=None, session=None):
+    def __init__(self, host, port, timeout=15, receive_buffer_bytes=None, context=None, session=None,
+                 source=None):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        if source:
+            self.socket.bind((source, 0))
         if receive_buffer_bytes:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         self.socket.settimeout(timeout)

@@ -326,10 +326,14 @@ public enum Cursor {
         return (order, direction)
     }
 
+    /// In lower case only, as it was written: a position has one spelling.
     private static func hexadecimal(_ digits: RawSpan) -> UInt64? {
         var value: UInt64 = 0
         for offset in 0..<digits.byteCount {
-            guard let nibble = hexadecimalValue(digits.byte(at: offset)) else { return nil }
+            let digit = digits.byte(at: offset)
+            guard let nibble = hexadecimalValue(digit), digit < 0x41 || digit > 0x46 else {
+                return nil
+            }
             value = value << 4 | nibble
         }
         return value

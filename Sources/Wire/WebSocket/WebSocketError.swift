@@ -18,6 +18,7 @@ public enum WebSocketError: Error, Equatable, Sendable, CaseIterable {
     case frameTooBig
     case messageTooBig
     case inflatedTooBig
+    case tooManyFragments
 
     /// The status code of the Close frame that ends the connection.
     public var closeCode: UInt16 {
@@ -31,6 +32,7 @@ public enum WebSocketError: Error, Equatable, Sendable, CaseIterable {
         // consistent with its message, which is what 1007 says.
         case .invalidUTF8, .badDeflate: WebSocketCloseCode.inconsistentData
         case .frameTooBig, .messageTooBig, .inflatedTooBig: WebSocketCloseCode.messageTooBig
+        case .tooManyFragments: WebSocketCloseCode.policyViolation
         }
     }
 
@@ -54,6 +56,7 @@ public enum WebSocketError: Error, Equatable, Sendable, CaseIterable {
         case .frameTooBig: "frame too big"
         case .messageTooBig: "message too big"
         case .inflatedTooBig: "message too big once inflated"
+        case .tooManyFragments: "message in too many small fragments"
         }
     }
 }

@@ -58,6 +58,8 @@ public struct WebSocketInbound {
     @usableFromInline let messageBytesMax: UInt32
     /// Payload bytes of the message's frames, by their headers, as sent.
     @usableFromInline var messageWireBytes: UInt32 = 0
+    /// Frames of the message so far.
+    @usableFromInline var fragmentCount: UInt32 = 0
     /// Of the frame at hand: payload bytes still to come, and the mask turned to meet the next.
     @usableFromInline var frameBytesLeft: UInt32 = 0
     @usableFromInline var frameMask: UInt32 = 0
@@ -69,6 +71,13 @@ public struct WebSocketInbound {
     /// The peer's window; 0 when no compression was negotiated.
     @usableFromInline let windowBits: UInt8
     @usableFromInline let peerKeepsContext: Bool
+
+    /// So many fragments may be of any size, and beyond them one for each `fragmentBytesMin` bytes.
+    static let fragmentsFreeMax: UInt32 = 1024
+    static let fragmentBytesMin: UInt32 = 16
+
+    /// What is held of a message that is not whole.
+    public var heldBytes: Int { assembly?.capacityBytes ?? 0 }
 
     /// `messageBytesMax` bounds a message as the application sees it, at most 1 GiB. `deflate` is
     /// what the handshake agreed on.
@@ -196,6 +205,7 @@ extension WebSocketInbound {
             message = header.opcode == .text ? .text : .binary
             messageIsCompressed = header.rsv1
             messageWireBytes = 0
+            fragmentCount = 0
             assert(utf8.isComplete, "a message ended inside a character")
             assembly?.removeAll()
         }
@@ -203,6 +213,11 @@ extension WebSocketInbound {
         messageWireBytes &+= UInt32(header.payloadBytes)
         let limit = messageIsCompressed ? wireBytesMax : messageBytesMax
         if messageWireBytes > limit { throw .messageTooBig }
+        // Section 5.4 lets fragments be empty and without number; each costs the time of a frame.
+        fragmentCount &+= 1
+        if fragmentCount > Self.fragmentsFreeMax &+ messageWireBytes / Self.fragmentBytesMin {
+            throw .tooManyFragments
+        }
         frameBytesLeft = UInt32(header.payloadBytes)
         frameMask = header.mask
         frameIsLast = header.fin
