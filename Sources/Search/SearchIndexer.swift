@@ -2,9 +2,11 @@
 //
 // The way of a message does not pay for it. The writer looks at one flag after a commit, and rings
 // when this thread sleeps; it sleeps at least pauseMilliseconds after each batch, so that is a few
-// rings a second whatever the load. The thread runs under SCHED_IDLE: it gets what is left of the
-// processors, and when nothing is left it falls behind (chat_search_lag_rows) and catches up later.
-// It keeps nothing but its batch: what it has not read yet stands in the log.
+// rings a second whatever the load. While commits come fast it waits for them to become fewer, ten
+// seconds at the most, so that a rush has the processors for itself. The thread runs under
+// SCHED_IDLE: it gets what is left of them, and when nothing is left it falls behind
+// (chat_search_lag_rows) and catches up later. It keeps nothing but its batch: what it has not read
+// yet stands in the log.
 //
 // A thread of the lowest priority must not hold what others wait for. SQLite takes locks of the
 // process when a transaction on messages.db begins and ends, which the writer needs for each
@@ -24,6 +26,10 @@ final class SearchIndexer {
     static let rowsPerBatchMax = 512
     static let batchBytesMax = 1 << 20
     static let pauseMilliseconds: Int32 = 200
+    /// Commits in the time of a pause that make it a rush.
+    static let rushRows: Int64 = 32
+    /// Pauses that a rush is waited for.
+    static let rushPausesMax = 50
     static let ownersCachedMax = 16_384
 
     private let state: SearchState
@@ -91,13 +97,16 @@ final class SearchIndexer {
     func run() {
         state.didStart(thread: cl_thread_id())
         runIdle()
+        var isCatchingUp = false
         while !state.isStopping.isSet {
             guard makeReady() else {
                 pause(milliseconds: 1000)
                 continue
             }
             do throws(SQLiteError) {
+                if !isCatchingUp { try letRushPass() }
                 let taken = try step()
+                isCatchingUp = taken == .some
                 if hasTold { tell(.relief("the search index follows the log again")) }
                 hasTold = false
                 switch taken {
@@ -137,6 +146,18 @@ final class SearchIndexer {
 
     private func pause(milliseconds: Int32) {
         if !state.isStopping.isSet { state.bell.block(milliseconds: milliseconds) }
+    }
+
+    /// While many commit, what the index takes is taken from them.
+    private func letRushPass() throws(SQLiteError) {
+        guard let index else { return }
+        var known = index.row
+        for _ in 0..<Self.rushPausesMax {
+            let newest = try atUsualPriority { () throws(SQLiteError) in try log.newestRow() }
+            guard newest - known >= Self.rushRows, !state.isStopping.isSet else { return }
+            known = newest
+            pause(milliseconds: Self.pauseMilliseconds)
+        }
     }
 
     /// Until a commit rings.

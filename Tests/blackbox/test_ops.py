@@ -382,7 +382,7 @@ def test_calls_are_answered_to_the_origins_that_the_tenant_lists(launch):
         result = service.command("tenant", "set", tenant, "--origin", origin)
         assert result.returncode == 0 and origin in result.stdout, result
     row = next(line.split() for line in service.command("tenant", "list").stdout.splitlines() if line.startswith("demo "))
-    assert row[1] == "yes" and row[-1] == "https://shop.example", row
+    assert row[1] == "yes" and "https://shop.example" in row, row
     service.start()
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
     path, body = "/api/v2/auth/guest", {"tenant_id": "demo"}

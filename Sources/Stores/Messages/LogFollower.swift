@@ -49,6 +49,7 @@ public final class LogFollower {
     private let connection: SQLiteConnection
     private let tail: LogTail
     private let scratch = ByteWriter(capacity: 4096)
+    private let lastRow: SQLiteStatement
     private let rowsBehind: SQLiteStatement
     private let restOfRow: SQLiteStatement
     private let placeOfSeq: SQLiteStatement
@@ -58,6 +59,7 @@ public final class LogFollower {
         connection = try SQLiteConnection(path: path, isReadOnly: true)
         try connection.run(MessageSchema.readerSettings)
         self.tail = tail
+        lastRow = try connection.prepare("SELECT max(number) FROM log")
         rowsBehind = try connection.prepare(
             "SELECT number, entries FROM log WHERE number>? ORDER BY number LIMIT ?")
         restOfRow = try connection.prepare(
@@ -74,6 +76,13 @@ public final class LogFollower {
 
     /// The first place of a row.
     public static func firstPlace(inRow row: Int64) -> Int64 { row << offsetBits }
+
+    /// The number of the last row; 0 when there is none.
+    public func newestRow() throws(SQLiteError) -> Int64 {
+        let statement = lastRow
+        defer { statement.reset() }
+        return try statement.step() ? statement.integer(0) : 0
+    }
 
     /// Rows behind `number`, in order: at most `limit`, and none behind the one that brings them to
     /// `bytesMax`.
