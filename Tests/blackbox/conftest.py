@@ -1076,3 +1076,7 @@ def raw(service):
     yield connect
     for connection in opened:
         connection.close()
+
+
+def pytest_sessionfinish():
+    described.leave_what_was_seen()

@@ -1,10 +1,12 @@
 """Holds what the service sends to its own documents, `openapi.yaml` and `asyncapi.yaml`.
 
 Every answer and every frame that any black-box test receives passes through here, so the documents are tried on whatever
-the tests can think of. What was seen is kept: `test_documents.py` asks at the end what is described and never came.
+the tests can think of. Runs that have `DESCRIBED_SEEN` set leave there what they have seen; `test_zz_documents.py` asks at
+the end what is described and never came.
 """
 
 import json
+import os
 import re
 from collections import Counter
 from functools import cache
@@ -134,3 +136,21 @@ def check_frame(frame):
         return
     found = faults(frame, ASYNCAPI, "components", "messages", name, "payload")
     assert not found, f"a frame is not as described: {found}\n{frame}"
+
+
+def leave_what_was_seen():
+    """For the run that asks at the end; a file for each process."""
+    directory = os.environ.get("DESCRIBED_SEEN")
+    if directory and (answers_seen or frames_seen):
+        seen = {"answers": [list(kind) for kind in answers_seen], "frames": list(frames_seen)}
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        (Path(directory) / f"{os.getpid()}.json").write_text(json.dumps(seen))
+
+
+def all_that_was_seen():
+    """Answers and frames of all the runs before; None when there were none."""
+    files = list(Path(os.environ.get("DESCRIBED_SEEN", "/nowhere")).glob("*.json"))
+    if not files:
+        return None
+    runs = [json.loads(file.read_text()) for file in files]
+    return {tuple(kind) for run in runs for kind in run["answers"]}, {name for run in runs for name in run["frames"]}

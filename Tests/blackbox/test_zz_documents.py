@@ -1,5 +1,5 @@
-"""The documents and the service say the same, in both directions. `described.py` has looked at every answer and frame of
-the tests before this file, which is why its name puts it last; what is described and never came is found here."""
+"""The documents and the service say the same, in both directions. `described.py` looks at every answer and frame of all
+tests; what is described and never came is found here, in a run of its own after them."""
 
 import re
 
@@ -13,16 +13,13 @@ OF_CHANCE = {500, 503, 504}
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
-def whole_suite_ran(request):
-    files = {item.path.name for item in request.session.items}
-    here = {path.name for path in request.path.parent.glob("test_*.py")}
-    return files == here and not request.config.option.markexpr and not request.config.option.keyword
-
-
 @pytest.fixture
-def after_everything(request):
-    if not whole_suite_ran(request):
-        pytest.skip("says something only after all the other tests")
+def seen():
+    """(answers, frames) of the other tests, when a run of all of them left them (`scripts/test.sh` does)."""
+    found = described.all_that_was_seen()
+    if found is None:
+        pytest.skip("says something only after all the other tests: DESCRIBED_SEEN names where they left what they saw")
+    return found
 
 
 def test_the_served_documents_are_the_ones_that_were_held_to(service):
@@ -73,19 +70,19 @@ def test_the_server_knows_every_frame_that_a_client_may_send(service, alice, des
                     and any(error["code"] == "unknown_type" for error in frame["problem"].get("errors", []))]
 
 
-def test_every_described_answer_came(after_everything):
+def test_every_described_answer_came(seen):
     missing = []
     for path, operations in described.openapi()["paths"].items():
         for method in METHODS:
             for status in operations.get(method, {}).get("responses", {}):
                 kind = (path, method, int(status))
-                if int(status) not in OF_CHANCE | described.OF_HTTP and not described.answers_seen[kind]:
+                if int(status) not in OF_CHANCE | described.OF_HTTP and kind not in seen[0]:
                     missing.append(kind)
     assert not missing, f"described, and no test has seen it: {missing}"
 
 
-def test_every_described_frame_came(after_everything):
-    missing = [name for name in described.messages("serverSends") if not described.frames_seen[name]]
+def test_every_described_frame_came(seen):
+    missing = [name for name in described.messages("serverSends") if name not in seen[1]]
     assert not missing, f"described, and no test has seen it: {missing}"
 
 
