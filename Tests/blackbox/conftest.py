@@ -788,6 +788,7 @@ class RawWebSocket(RawConnection):
         fields += list(headers.items() if isinstance(headers, dict) else headers)
         self.send(request_bytes("GET", path, fields, host=service.authority))
         self.handshake = self.response()
+        described.check_answer("GET", path, self.handshake)
         if self.handshake.status == 101:
             expected = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
             assert self.handshake.header("Sec-WebSocket-Accept") == base64.b64encode(expected).decode()

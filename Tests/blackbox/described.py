@@ -78,6 +78,11 @@ def resolved(pointer, described):
     return pointer, described
 
 
+def saw(method, target, status):
+    """For readers of their own: an answer that is looked at elsewhere."""
+    answers_seen[(path_of(target), "get" if method == "HEAD" else method.lower(), status)] += 1
+
+
 def check_answer(method, target, response):
     """Every answer of the service, whatever was asked."""
     if not target.startswith("/") or target.startswith("/bench/"):

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+import described
 from conftest import ConnectionEnded, apart_from_status, check_problem, eventually, make_token, request_bytes, unique
 
 
@@ -15,7 +16,7 @@ class EventStream:
 
     def __init__(self, service, client, conversation_id, method="GET", query="", version="HTTP/1.1", headers=(),
                  before=b"", behind=b"", **options):
-        self.connection = service.raw(**options)
+        self.connection, self.method, self.path = service.raw(**options), method, f"/api/v2/chat/conversations/{conversation_id}/events"
         fields = {**client.authorization(), **dict(headers)}
         target = f"/api/v2/chat/conversations/{conversation_id}/events" + (f"?{query}" if query else "")
         self.connection.send(before + request_bytes(method, target, fields, host=service.authority, version=version) + behind)
@@ -33,6 +34,7 @@ class EventStream:
         self.head = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines[1:])}
         self.is_chunked = self.head.get("transfer-encoding") == "chunked"
         assert int(lines[0].split()[1]) == status, lines
+        described.saw(self.method, self.path, status)
         return self
 
     def _more(self):

@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-import uuid
 
 import pytest
 
@@ -642,7 +641,7 @@ def test_ordinary_sizes_are_within_the_limits(raw):
 # --- X-Request-ID
 
 
-@pytest.mark.parametrize("request_id", ["a", "abc-123_X.y", str(uuid.uuid4()), "A" * 64, "0190b1d2-0000-7000-8000-0"])
+@pytest.mark.parametrize("request_id", ["a", "abc-123_X.y", "2c2f2520-3674-41c2-94f2-7965fb4f72e5", "A" * 64, "0190b1d2-0000-7000-8000-0"])
 def test_a_good_request_id_is_echoed(alice, request_id):
     for path in ("/health", "/api/v2/chat/conversations", "/no/such/route"):
         assert alice.get(path, headers={"X-Request-ID": request_id}).header("X-Request-ID") == request_id
