@@ -202,7 +202,7 @@ extension Shard {
         return true
     }
 
-    private func checkTenant(
+    func checkTenant(
         _ assembler: RequestAssembler, _ bytes: RawSpan, _ principal: Principal
     ) throws(Problem) {
         guard let range = assembler.head.value(.xTenantID) else { return }

@@ -28,7 +28,13 @@ extension Shard {
         case .refused(let problem):
             let context = problem.code == .rateLimited ? context.last : context
             respond(token, takeOrdinal(token), context, problem)
-        case .principal(let principal): upgrade(token, assembler, bytes, context, .chat, principal)
+        case .principal(let principal):
+            do throws(Problem) {
+                try checkTenant(assembler, bytes, principal)
+                upgrade(token, assembler, bytes, context, .chat, principal)
+            } catch {
+                respond(token, takeOrdinal(token), context, error)
+            }
         }
         return true
     }
