@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What reading costs in a store of a million entries, against a store that has next to nothing.
 
-    Benchmarks/million.py .build/release/chat-service [--entries 1000000] [--rounds 1000] [--json FILE]
+    Benchmarks/million.py .build/release/chat-service [--entries 1000000] [--rounds 500] [--json FILE]
 
 A store gets some conversations that are measured (the same in each), is measured, then filled over the API, either with
 many small conversations or with one large one, and measured again: pages of history, searches, lists with filters, and
@@ -289,7 +289,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binary")
     parser.add_argument("--entries", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=500)
     parser.add_argument("--shape", choices=["many", "large", "both"], default="both")
     parser.add_argument("--json")
     options = parser.parse_args()
